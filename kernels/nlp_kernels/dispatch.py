@@ -1,0 +1,113 @@
+"""One rule: of a hot path's backends, in order of preference, the first that supports the arrays serves them.
+
+A backend is a module beside the hot path's `reference.py` (its file name is its name), or any object that
+`register_backend` adds. It has `forward` and `backward` (or `step`) and `supports(*inputs, **hyper) -> bool`; the
+reference supports everything, so it needs no `supports` and comes last.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from nlp_kernels.errors import BackendError
+
+ROOT = Path(__file__).parent
+HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
+BACKENDS = ("cuda", "cpu", "reference")  # in order of preference
+
+_resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
+# hot path -> the name of its forced backend; "*" stands for every other hot path
+_forced: ContextVar[Mapping[str, str]] = ContextVar("forced backends", default=MappingProxyType({}))
+
+
+def backends(hot_path: str) -> tuple[str, ...]:
+    """The names of the backends that a hot path has, in order of preference."""
+    return tuple(_modules(hot_path))
+
+
+def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
+    """The module that serves these inputs: the forced backend, else the first whose `supports` says yes.
+
+    Raises BackendError where the forced backend is absent or does not support the inputs: no silent fallback.
+    """
+    modules = _resolved.get(hot_path) or _modules(hot_path)
+    if forced := _forced.get():
+        name = forced.get(hot_path) or forced.get("*")
+        if name is not None:
+            module = modules.get(name)
+            if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
+                raise BackendError(_refusal(hot_path, name, module, x))
+            return module
+    for name, module in modules.items():
+        if name == "reference" or module.supports(x, *inputs, **hyper):
+            return module
+    raise BackendError(
+        f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(modules)}"
+    )
+
+
+def use_backend(name: str, hot_path: str | None = None) -> AbstractContextManager[None]:
+    """Force a backend inside a `with` block, for one hot path or for all; context-local (threads, async tasks).
+
+    Raises BackendError for a name that no hot path has, at once; `select` raises where the backend cannot serve.
+    """
+    known = {*BACKENDS, *(known for path in HOT_PATHS for known in _modules(path))}
+    if name not in known:
+        raise BackendError(f"there is no backend {name!r}; there are {', '.join(sorted(known))}")
+    if hot_path is not None:
+        _modules(hot_path)
+    return _force(name, hot_path)
+
+
+def register_backend(hot_path: str, name: str, module: Any) -> None:
+    """Add a backend from outside the package; it is asked before the others, and `use_backend(name)` forces it.
+
+    Raises BackendError for an unknown hot path, a name that is taken, or a module that lacks a function.
+    """
+    modules = _modules(hot_path)
+    if name in modules or name in BACKENDS:
+        raise BackendError(f"{hot_path}: the backend name {name!r} is taken; choose another")
+    needed = ["supports", *(f for f in ("forward", "backward", "step") if hasattr(modules["reference"], f))]
+    if missing := [function for function in needed if not callable(getattr(module, function, None))]:
+        raise BackendError(f"{hot_path}: backend {name!r} has no {', '.join(missing)}")
+    _resolved[hot_path] = {name: module, **modules}
+
+
+def unregister_backend(hot_path: str, name: str) -> None:
+    """Take back what `register_backend` added; raises BackendError for anything else."""
+    modules = _modules(hot_path)
+    if name not in modules or name in BACKENDS:
+        raise BackendError(f"{hot_path}: no registered backend {name!r}; there are {', '.join(modules)}")
+    _resolved[hot_path] = {known: module for known, module in modules.items() if known != name}
+
+
+def _modules(hot_path):
+    if hot_path not in HOT_PATHS:
+        raise BackendError(f"there is no hot path {hot_path!r}; there are {', '.join(HOT_PATHS)}")
+    if hot_path not in _resolved:
+        present = [name for name in BACKENDS if (ROOT / hot_path / f"{name}.py").exists()]
+        _resolved[hot_path] = {name: import_module(f"nlp_kernels.{hot_path}.{name}") for name in present}
+    return _resolved[hot_path]
+
+
+@contextmanager
+def _force(name: str, hot_path: str | None) -> Iterator[None]:
+    token = _forced.set({"*": name} if hot_path is None else {**_forced.get(), hot_path: name})
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def _refusal(hot_path, name, module, x):
+    lack = "which it does not have" if module is None else "which does not support this array"
+    there = ", ".join(_modules(hot_path))
+    return f"{hot_path}({_describe(x)}): backend {name!r} is forced, {lack}; its backends: {there}"
+
+
+def _describe(x):
+    return f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}[{x.dtype}]"
