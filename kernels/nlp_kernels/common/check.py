@@ -1,0 +1,72 @@
+"""What a hot path asserts of its inputs, once, before any backend sees them."""
+
+from typing import Any
+
+import numpy as np
+
+from nlp_kernels.common.xp import array_namespace, library
+from nlp_kernels.errors import DtypeError, ShapeError
+
+
+def shape(function: str, name: str, x: Any, expected: tuple[int | str, ...]) -> None:
+    """Assert a shape; a string stands for a free axis. Raises ShapeError naming the function and both shapes."""
+    if len(x.shape) != len(expected) or any(
+        isinstance(n, int) and n != m for n, m in zip(expected, x.shape, strict=True)
+    ):
+        wanted = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+        raise ShapeError(f"{function}: {name} has shape {tuple(x.shape)}, expected ({wanted})")
+
+
+def floating(function: str, **arrays: Any) -> None:
+    """Assert one floating-point dtype for all that are not None. Raises DtypeError naming the function and both."""
+    first = None
+    for name, x in arrays.items():
+        if x is None:
+            continue
+        if not _is(x, "f", "real floating"):
+            raise DtypeError(f"{function}: {name} is {x.dtype}, expected a floating-point dtype; convert it first")
+        if first is None:
+            first = name
+        elif x.dtype != arrays[first].dtype:
+            raise DtypeError(
+                f"{function}: {name} is {x.dtype} but {first} is {arrays[first].dtype}; kernels do not mix dtypes"
+            )
+
+
+def boolean(function: str, name: str, x: Any) -> None:
+    """Assert a mask. Raises DtypeError naming the function."""
+    if not _is(x, "b", "bool"):
+        raise DtypeError(f"{function}: {name} is {x.dtype}, expected bool (True = keep)")
+
+
+def indices(function: str, name: str, x: Any, size: int, *, ignore: int | None = None) -> None:
+    """Assert int32 or int64 indices in 0 … size - 1, but for `ignore`.
+
+    Raises DtypeError; IndexError naming the value and the size (NumPy; looking would stall a GPU).
+    """
+    if not (_is(x, "i", "signed integer") and str(x.dtype)[-2:] in ("32", "64")):
+        raise DtypeError(f"{function}: {name} is {x.dtype}, expected int32 or int64")
+    if type(x) is np.ndarray and x.size:
+        counted = x if ignore is None else x[x != ignore]
+        if counted.size and (counted.min() < 0 or counted.max() >= size):
+            wrong = counted[(counted < 0) | (counted >= size)][0]
+            raise IndexError(f"{function}: {name} contains {wrong}, out of range for size {size}")
+
+
+def contiguous(x: Any) -> Any:
+    """The array itself, or a copy in C order; None stays None."""
+    if type(x) is np.ndarray:
+        return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    if x is None:
+        return None
+    match library(array_namespace(x)):
+        case "cupy":
+            return array_namespace(x).ascontiguousarray(x)
+        case "torch":
+            return x.contiguous()
+        case _:
+            return x  # the others have no strides to choose
+
+
+def _is(x, numpy_kind, kind):
+    return x.dtype.kind == numpy_kind if type(x) is np.ndarray else array_namespace(x).isdtype(x.dtype, kind)
