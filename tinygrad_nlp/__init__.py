@@ -1,0 +1,2 @@
+from tinygrad_nlp.autograd import *
+from tinygrad_nlp.ops import *

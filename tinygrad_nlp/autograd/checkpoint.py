@@ -1,0 +1,77 @@
+"""checkpoint: keep a segment's inputs instead of its activations, and compute it again in the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_nlp import random
+from tinygrad_nlp.autograd.modes import enable_grad, is_recording
+from tinygrad_nlp.autograd.node import Node, tick
+from tinygrad_nlp.autograd.primitive import _collect, outputs_of
+from tinygrad_nlp.autograd.sweep import sweep
+
+
+def checkpoint(f: Callable, *inputs: Any) -> Any:
+    """f(*inputs), keeping only the inputs: the gradient runs f once more (Chen et al. 2016, arXiv:1604.06174).
+
+    `f` may use any tensors (a layer's parameters): their gradients are found too. Random numbers of the library's
+    default generator are drawn again the same, so dropout keeps its mask. f must not depend on anything else.
+    """
+    if not is_recording():
+        return f(*inputs)
+    return Checkpoint(f)(*inputs)
+
+
+class Checkpoint:
+    """The node's function: what was outside the segment are its sources."""
+
+    broadcasts = False
+
+    def __init__(self, f: Callable):
+        self.f = f
+        self.__name__ = f"checkpoint({getattr(f, '__name__', type(f).__name__)})"
+
+    def __call__(self, *inputs):
+        state = random.default_generator.state
+        start = tick()
+        ys = self.f(*inputs)
+        several = isinstance(ys, tuple)
+        outputs = ys if several else (ys,)
+        sources = _outside([y.node for y in outputs if y.node is not None], start)
+        if not sources:
+            return ys
+        node = Node(self, None, sources, (inputs, state), [(y.shape, y.dtype) for y in outputs])
+        tensors = outputs_of(node, tuple(y.data for y in outputs))
+        return tensors if several else tensors[0]
+
+    def gradients(self, node: Node, parts: dict, needed: set | None, create_graph: bool):
+        inputs, state = node.kept
+        now = random.default_generator.state
+        random.default_generator.state = state
+        try:
+            with enable_grad():
+                ys = self.f(*inputs)
+        finally:
+            random.default_generator.state = now
+        outputs = ys if isinstance(ys, tuple) else (ys,)
+        gs = _collect(node, parts, create_graph)
+        roots = [(y.node, g) for y, g in zip(outputs, gs, strict=True) if y.node is not None]
+        wanted = {s for s in node.sources if needed is None or s in needed}
+        found, _ = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
+        return [(s, found.get(s)) for s in node.sources]
+
+
+def _outside(roots: list[Node], start: int) -> list[Node]:
+    """The nodes made before `start` that the segment reaches, and its leaves."""
+    found, seen, stack = [], set(roots), list(roots)
+    while stack:
+        node = stack.pop()
+        if node.order < start or not node.sources:
+            found.append(node)
+            continue
+        for source in node.sources:
+            if source is not None and source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return found

@@ -1,0 +1,165 @@
+"""grad and its family: products with Jacobians, never the Jacobian itself unless it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from nlp_kernels.errors import ShapeError
+
+from tinygrad_nlp.autograd import operators
+from tinygrad_nlp.autograd.arrays import namespace
+from tinygrad_nlp.autograd.modes import enable_grad, recording
+from tinygrad_nlp.autograd.sweep import sweep
+from tinygrad_nlp.autograd.tensor import Tensor, cotangent_for, wrap
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    cotangents: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> tuple[Tensor, ...]:
+    """Vector-Jacobian product: dx_i = sum_k g_k . d y_k / d x_i for each input, as Tensors of the inputs' shapes.
+
+    A missing cotangent stands for 1 and needs a scalar output. With `create_graph` the results can be differentiated
+    again. The kept arrays are released unless `retain_graph` (default: `create_graph`). An input that no output
+    depends on raises, or gives zeros with `allow_unused`.
+    """
+    ys, xs = _several(outputs), _several(inputs)
+    if cotangents is None:
+        gs: Sequence[Any] = [None] * len(ys)
+    else:
+        gs = cotangents if isinstance(cotangents, (tuple, list)) and not isinstance(outputs, Tensor) else [cotangents]
+        if isinstance(outputs, Tensor) and isinstance(cotangents, (tuple, list)) and len(cotangents) == 1:
+            gs = cotangents
+    if len(gs) != len(ys):
+        raise ShapeError(f"{len(gs)} cotangents for {len(ys)} outputs")
+    for i, x in enumerate(xs):
+        if not isinstance(x, Tensor) or x.node is None:
+            raise RuntimeError(f"input {i} of grad() does not require a gradient: make it Tensor(..., requires_grad=True)")
+    with recording(create_graph):
+        roots = [(y.node, cotangent_for(y, g)) for y, g in zip(ys, gs, strict=True)]
+        found, owned = sweep(
+            [(node, g if create_graph else g.data) for node, g in roots if node is not None],
+            {x.node for x in xs},  # type: ignore[misc]
+            create_graph=create_graph,
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+        )
+    results = []
+    for i, x in enumerate(xs):
+        g = found.get(x.node)  # type: ignore[arg-type]
+        if g is None:
+            if not allow_unused:
+                raise RuntimeError(
+                    f"input {i} of grad(), of shape {x.shape}, is not used by the outputs; allow_unused=True gives zeros"
+                )
+            g = namespace(x.data).zeros_like(x.data)
+        elif type(g) is not Tensor and x.node not in owned:
+            g = namespace(g).asarray(g, copy=True)  # a gradient aliases nothing
+        results.append(g if type(g) is Tensor else wrap(g))
+    return tuple(results)
+
+
+def value_and_grad(f: Callable, inputs: Any) -> tuple[Any, Any]:
+    """(f(x), df/dx) of a scalar function; `inputs` is one array or a tuple, and so is the gradient."""
+    xs = _leaves(inputs)
+    y = _call(f, xs)
+    return y.detach(), _like(inputs, grad(y, xs, allow_unused=True))
+
+
+def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool = False) -> tuple[Any, Any]:
+    """(f(x), g . J): the cotangents have the outputs' structure; the result has the inputs'."""
+    xs = _leaves(inputs, create_graph)
+    ys = _call(f, xs)
+    gs = None if cotangents is None else _several(cotangents)
+    dxs = grad(_several(ys), xs, gs, create_graph=create_graph, allow_unused=True)
+    return ys if create_graph else _detached(ys), _like(inputs, dxs)
+
+
+def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) -> tuple[Any, Any]:
+    """(f(x), J . v), by differentiating the vector-Jacobian product, which is linear in its cotangent."""
+    xs, vs = _leaves(inputs, create_graph), _tensors(tangents)
+    for x, v in zip(xs, vs, strict=True):
+        if x.shape != v.shape:
+            raise ShapeError(f"jvp: a tangent of shape {v.shape} for an input of shape {x.shape}")
+    ys = _call(f, xs)
+    us = [Tensor(np.zeros(y.shape, y.dtype), requires_grad=True) for y in _several(ys)]
+    gs = grad(_several(ys), xs, us, create_graph=True, allow_unused=True)
+    used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
+    if used:
+        out = grad([g for g, _ in used], us, [v for _, v in used], create_graph=create_graph, allow_unused=True)
+    else:
+        out = tuple(wrap(np.zeros(u.shape, u.dtype)) for u in us)
+    return ys if create_graph else _detached(ys), _like(ys, out)
+
+
+def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
+    """J[i, j] = d f_i / d x_j, of shape `f(x).shape + x.shape`: one sweep per output element."""
+    xs = _leaves(inputs, create_graph)
+    y = _call(f, xs)
+    if not isinstance(y, Tensor):
+        raise TypeError("jacobian() needs a function with one output")
+    rows = []
+    for i in range(y.size):
+        e = np.zeros(y.shape, y.dtype)
+        e.flat[i] = 1
+        rows.append(grad(y, xs, e, create_graph=create_graph, retain_graph=True, allow_unused=True))
+    ops = operators.ops
+    if not rows:
+        return _like(inputs, [wrap(np.zeros(y.shape + x.shape, x.dtype)) for x in xs])
+    return _like(inputs, [ops.reshape(ops.stack(list(dx)), y.shape + x.shape) for dx, x in zip(zip(*rows), xs)])  # noqa: B905
+
+
+def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = False) -> Tensor:
+    """H[i, j] = d^2 f / dx_i dx_j of a scalar function of one array, of shape `x.shape + x.shape`."""
+    return jacobian(lambda x: grad(_scalar(f(x)), x, create_graph=True, allow_unused=True)[0], inputs, create_graph=create_graph)
+
+
+def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
+    """(f(x), H v) of a scalar function: the gradient of <grad f, v>, without the Hessian."""
+    xs, vs = _leaves(inputs), _tensors(vectors)
+    y = _scalar(_call(f, xs))
+    gs = grad(y, xs, create_graph=True, allow_unused=True)
+    used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
+    if not used:
+        return y.detach(), _like(inputs, [wrap(np.zeros(x.shape, x.dtype)) for x in xs])
+    return y.detach(), _like(inputs, grad([g for g, _ in used], xs, [v for _, v in used], allow_unused=True))
+
+
+def _several(x: Any) -> list:
+    return list(x) if isinstance(x, (tuple, list)) else [x]
+
+
+def _tensors(xs: Any) -> list[Tensor]:
+    return [x if isinstance(x, Tensor) else Tensor(x) for x in _several(xs)]
+
+
+def _leaves(inputs: Any, connected: bool = False) -> list[Tensor]:
+    """Fresh leaves of the same values; with `connected`, tensors that already require a gradient stay themselves."""
+    return [
+        x if connected and x.node is not None else Tensor(x.data, requires_grad=True) for x in _tensors(inputs)
+    ]
+
+
+def _call(f: Callable, xs: list[Tensor]) -> Any:
+    with enable_grad():
+        return f(*xs)
+
+
+def _scalar(y: Tensor) -> Tensor:
+    if y.size != 1:
+        raise ShapeError(f"a scalar function is needed, this one returned shape {y.shape}")
+    return y
+
+
+def _detached(ys: Any) -> Any:
+    return tuple(y.detach() for y in ys) if isinstance(ys, (tuple, list)) else ys.detach()
+
+
+def _like(structure: Any, xs: Sequence[Tensor]) -> Any:
+    return tuple(xs) if isinstance(structure, (tuple, list)) else xs[0]

@@ -1,0 +1,85 @@
+"""Activations (E13), each with its derivative, to any order."""
+
+import math
+
+from nlp_kernels.common import xp as helpers
+
+from tinygrad_nlp.autograd import namespace, primitive
+
+elementwise = primitive(broadcasts=True)
+
+_SQRT_2_PI = math.sqrt(2 / math.pi)
+
+
+@elementwise
+def sigmoid(x):
+    """σ(x) = 1/(1 + e^-x) = ½(1 + tanh ½x), which cannot overflow  (E13)"""
+    return 0.5 * (1 + namespace(x).tanh(0.5 * x))
+
+
+@sigmoid.vjp("x")
+def _(g, y):  # dσ/dx = σ(1 - σ)
+    return g * y * (1 - y)
+
+
+@elementwise
+def softplus(x):
+    """ln(1 + e^x)  (E13)"""
+    return namespace(x).logaddexp(x, 0.0)
+
+
+@softplus.vjp("x")
+def _(g, x):  # d(softplus)/dx = σ(x)
+    return g * (0.5 * (1 + namespace(g).tanh(0.5 * x)))
+
+
+def log_sigmoid(x):
+    """ln σ(x) = -softplus(-x), exact for large |x|"""
+    return -softplus(-x)
+
+
+@elementwise
+def relu(x):
+    """max(x, 0)  (E13); derivative 0 at 0"""
+    return namespace(x).where(x > 0, x, 0)
+
+
+@relu.vjp("x")
+def _(g, y):  # d(relu)/dx = 1[x > 0] = 1[y > 0]
+    return namespace(g).where(y > 0, g, 0)
+
+
+@elementwise
+def erf(x):
+    """2/√π ∫_0^x e^(-t²) dt"""
+    return helpers.erf(x)
+
+
+@erf.vjp("x")
+def _(g, x):  # d(erf)/dx = 2/√π e^(-x²)
+    return g * (2 / math.sqrt(math.pi)) * namespace(g).exp(-x * x)
+
+
+@elementwise
+def gelu(x):
+    """x Φ(x), Φ the normal distribution function  (E13; Hendrycks & Gimpel 2016, arXiv:1606.08415)"""
+    return 0.5 * x * (1 + helpers.erf(x * math.sqrt(0.5)))
+
+
+@gelu.vjp("x")
+def _(g, x):  # d(xΦ)/dx = Φ(x) + x φ(x)
+    xp = namespace(g)
+    phi = xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return g * (0.5 * (1 + helpers.erf(x * math.sqrt(0.5))) + x * phi)
+
+
+@elementwise
+def gelu_tanh(x):
+    """½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))  (E13), GELU as GPT-2 computes it"""
+    return 0.5 * x * (1 + namespace(x).tanh(_SQRT_2_PI * (x + 0.044715 * x * x * x)))
+
+
+@gelu_tanh.vjp("x")
+def _(g, x):  # ½(1 + t) + ½ x (1 - t²) √(2/π) (1 + 3·0.044715 x²)
+    t = namespace(g).tanh(_SQRT_2_PI * (x + 0.044715 * x * x * x))
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _SQRT_2_PI * (1 + 3 * 0.044715 * x * x))

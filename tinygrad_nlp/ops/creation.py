@@ -1,0 +1,157 @@
+"""New tensors: float32 on the CPU unless said; and dtypes under the array API's names."""
+
+import numpy as np
+from nlp_kernels.errors import DeviceError
+
+from tinygrad_nlp.autograd import Tensor, namespace, primitive
+from tinygrad_nlp.autograd.tensor import as_array, wrap
+
+bool = np.dtype("bool")
+int8, int16, int32, int64 = (np.dtype(f"int{n}") for n in (8, 16, 32, 64))
+uint8, uint16, uint32, uint64 = (np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
+float32, float64 = np.dtype("float32"), np.dtype("float64")
+pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
+finfo, iinfo = np.finfo, np.iinfo
+
+
+def on_device(device):
+    """The array module of a device: NumPy for "cpu", CuPy (and its current device set) for "cuda" and "cuda:n"."""
+    if device in (None, "cpu"):
+        return np
+    name, _, number = str(device).partition(":")
+    if name != "cuda" or (number and not number.isdigit()):
+        raise DeviceError(f'unknown device {device!r}: "cpu", "cuda" or "cuda:1"')
+    try:
+        import cupy
+
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        raise DeviceError(
+            f"device {device!r} needs CuPy and an NVIDIA GPU ({type(error).__name__}: {error}); install the extra "
+            "cuda12 or cuda13, or use device 'cpu'"
+        ) from error
+    if int(number or 0) >= count:
+        raise DeviceError(f"device {device!r}: this machine has {count} GPU(s)")
+    cupy.cuda.Device(int(number or 0)).use()
+    return cupy
+
+
+def asarray(obj, /, *, dtype=None, device=None, copy=None):
+    """A Tensor of numbers, nested lists, an array or a Tensor; a Tensor keeps its graph."""
+    if type(obj) is Tensor:
+        x = obj.to(device, dtype)
+        return x + 0 if copy and x is obj and x.dtype.kind == "f" else (wrap(x.data.copy()) if copy and x is obj else x)
+    data = as_array(obj, dtype)
+    if copy is False and data is not obj:
+        raise ValueError("asarray: a copy is needed to make a Tensor of this object")
+    if device is not None and not (device == "cpu" and type(data) is np.ndarray):
+        data = on_device(device).asarray(data)
+    return wrap(data.copy() if copy else data)
+
+
+def zeros(shape, *, dtype=float32, device=None):
+    """A tensor of 0."""
+    return wrap(on_device(device).zeros(shape, dtype or float32))
+
+
+def ones(shape, *, dtype=float32, device=None):
+    """A tensor of 1."""
+    return wrap(on_device(device).ones(shape, dtype or float32))
+
+
+def full(shape, fill_value, *, dtype=None, device=None):
+    """A tensor of one value."""
+    dtype = dtype or as_array(fill_value).dtype
+    return wrap(on_device(device).full(shape, fill_value, dtype))
+
+
+def empty(shape, *, dtype=float32, device=None):
+    """A tensor whose values are not set."""
+    return wrap(on_device(device).empty(shape, dtype or float32))
+
+
+def eye(n_rows, n_cols=None, /, *, k=0, dtype=float32, device=None):
+    """1 on diagonal k, 0 elsewhere."""
+    return wrap(on_device(device).eye(n_rows, n_cols, k=k, dtype=dtype or float32))
+
+
+def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
+    """start, start + step, … below stop; integers give int64, other numbers float32."""
+    if dtype is None:
+        integers = all(isinstance(v, (int, np.integer)) for v in (start, step) if v is not None)
+        dtype = int64 if integers and (stop is None or isinstance(stop, (int, np.integer))) else float32
+    args = (0, start, step) if stop is None else (start, stop, step)
+    return wrap(on_device(device).arange(*args, dtype=dtype))
+
+
+def linspace(start, stop, /, num, *, dtype=float32, device=None, endpoint=True):
+    """num evenly spaced numbers from start to stop."""
+    return wrap(on_device(device).linspace(start, stop, num, dtype=dtype or float32, endpoint=endpoint))
+
+
+def zeros_like(x, /, *, dtype=None, device=None):
+    """A tensor of 0 of the shape and dtype of x."""
+    return _like("zeros_like", x, dtype, device)
+
+
+def ones_like(x, /, *, dtype=None, device=None):
+    """A tensor of 1 of the shape and dtype of x."""
+    return _like("ones_like", x, dtype, device)
+
+
+def empty_like(x, /, *, dtype=None, device=None):
+    """A tensor of the shape and dtype of x whose values are not set."""
+    return _like("empty_like", x, dtype, device)
+
+
+def full_like(x, /, fill_value, *, dtype=None, device=None):
+    """A tensor of one value, of the shape and dtype of x."""
+    return zeros_like(x, dtype=dtype, device=device) + 0 if fill_value == 0 else full(
+        x.shape, fill_value, dtype=dtype or x.dtype, device=device or getattr(x, "device", None)
+    )
+
+
+def _like(name, x, dtype, device):
+    data = as_array(x)
+    if device is not None:
+        return wrap(getattr(on_device(device), name.removesuffix("_like"))(data.shape, dtype=dtype or data.dtype))
+    return wrap(getattr(namespace(data), name)(data, dtype=dtype))
+
+
+def from_dlpack(x, /, *, device=None, copy=None):
+    """A tensor around the memory of another library's CPU or GPU array."""
+    on_gpu = x.__dlpack_device__()[0] == 2
+    data = on_device("cuda").from_dlpack(x) if on_gpu else np.from_dlpack(x, copy=copy)
+    return wrap(data).to(device)
+
+
+@primitive
+def to_device(x, device):
+    """x on another device; the gradient travels back"""
+    xp = on_device(device)
+    return xp.asarray(x) if isinstance(x, np.ndarray) or xp is not np else x.get()
+
+
+@to_device.vjp("x")
+def _(g, x_device):
+    return g.to(device_name(x_device)) if type(g) is Tensor else to_device.forward(g, device_name(x_device))
+
+
+def device_name(device):
+    """`"cpu"` or `"cuda:0"` for a NumPy or CuPy device."""
+    return "cpu" if device == "cpu" else f"cuda:{device.id}"
+
+
+def isdtype(dtype, kind):
+    """Whether a dtype is of a kind: "bool", "integral", "real floating", "numeric", …"""
+    return np.isdtype(dtype, kind)
+
+
+def result_type(*arrays_and_dtypes):
+    """The dtype that arrays, dtypes and numbers promote to."""
+    return np.result_type(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
+
+
+def can_cast(from_, to, /):
+    """Whether a dtype converts to another under the promotion rules."""
+    return np.can_cast(from_.dtype if hasattr(from_, "dtype") else from_, to)

@@ -1,0 +1,123 @@
+"""Fused functions: a kernel for the value and the first gradient, the readable reference above that.
+
+`saved` (a mean, a log-sum-exp, …) is a cache of functions of the inputs, never an input of the graph: the second
+gradient recomputes it. Taking it for a constant leaves every first-order test green and every second gradient wrong.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from tinygrad_nlp.autograd import Tensor, namespace
+from tinygrad_nlp.autograd.modes import ANOMALY, enable_grad, mode
+from tinygrad_nlp.autograd.node import Node, Output
+from tinygrad_nlp.autograd.sweep import sweep
+from tinygrad_nlp.autograd.tensor import wrap
+
+
+class Fused:
+    """`kernel.forward(*inputs) -> (y, saved)` and `kernel.backward(dy, *inputs, saved) -> gradients` as one node.
+
+    `differentiable` are the positions of the inputs that have a gradient; indices, lengths and masks pass through.
+    Where `y` is a tuple, `dy` is one.
+    """
+
+    broadcasts = False
+
+    def __init__(self, kernel: ModuleType, names: str, differentiable: tuple[int, ...]):
+        self.__name__ = kernel.__name__.rpartition(".")[2]
+        self.kernel, self.names, self.differentiable = kernel, names.split(), differentiable
+
+    def __call__(self, *inputs: Any, **hyper: Any) -> Any:
+        arrays = [x.data if type(x) is Tensor else x for x in inputs]
+        y, saved = self.kernel.forward(*arrays, **hyper)
+        sources = [x.node if type(x := inputs[i]) is Tensor else None for i in self.differentiable]
+        return _record(self, sources, (*arrays, saved, hyper), y)
+
+    def gradients(self, node: Node, g: Any, needed: set | None, create_graph: bool) -> Any:
+        *arrays, saved, hyper = node.kept
+        gs = _cotangents(node, g, create_graph)
+        if create_graph:
+            for i, source in zip(self.differentiable, node.sources, strict=True):
+                arrays[i] = arrays[i] if arrays[i] is None else wrap(arrays[i], source)
+            dxs = FusedBackward(self, saved, len(gs))(gs, arrays, hyper, several=type(node.shape) is list)
+        else:
+            dxs = self.kernel.backward(gs if type(node.shape) is list else gs[0], *arrays, saved, **hyper)
+        return zip(node.sources, _distinct(dxs), strict=True)
+
+
+class FusedBackward:
+    """The first gradient as a function of the cotangents and the inputs, differentiable through the reference."""
+
+    broadcasts = False
+
+    def __init__(self, fused: Fused, saved: Any, n_outputs: int):
+        self.__name__, self.fused, self.saved = fused.__name__ + "_backward", fused, saved
+        self.names = [f"g{i}" for i in range(n_outputs)] + [fused.names[i] for i in fused.differentiable]
+
+    def __call__(self, gs: tuple, inputs: list, hyper: dict, *, several: bool) -> tuple:
+        dy = tuple(g.data for g in gs)
+        arrays = [x.data if type(x) is Tensor else x for x in inputs]
+        dxs = self.fused.kernel.backward(dy if several else dy[0], *arrays, self.saved, **hyper)
+        sources = [g.node for g in gs]
+        sources += [x.node if type(x := inputs[i]) is Tensor else None for i in self.fused.differentiable]
+        return _record(self, sources, (*dy, *arrays, several, hyper), tuple(dxs))
+
+    def gradients(self, node: Node, parts: dict, needed: set | None, create_graph: bool) -> Any:
+        *values, several, hyper = node.kept
+        n = len(values) - len(self.fused.names)
+        places = [*range(n), *(n + i for i in self.fused.differentiable)]
+        for place, source in zip(places, node.sources, strict=True):
+            if values[place] is not None:
+                tracked = source is not None and (needed is None or source in needed)
+                values[place] = (
+                    wrap(values[place], source) if create_graph else Tensor(values[place], requires_grad=tracked)
+                )
+        with enable_grad():
+            dy = tuple(values[:n])
+            dxs = self.fused.kernel.reference.backward(dy if several else dy[0], *values[n:], None, **hyper)
+        roots = [(dxs[i].node, gg) for i, gg in parts.items() if dxs[i] is not None and dxs[i].node is not None]
+        inside = [None if values[p] is None else values[p].node for p in places]
+        wanted = {x for x in inside if x is not None}
+        found, _ = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
+        if create_graph:  # one source may stand for several inputs (q, k and v of one x): its gradient is their sum
+            return [(source, found.get(source)) for source in wanted]
+        return [(source, found.get(x)) for source, x in zip(node.sources, inside, strict=True)]
+
+
+def _record(function: Any, sources: list, kept: tuple, y: Any) -> Any:
+    """The outputs as Tensors, tied to a node where something is to be differentiated. None stays None."""
+    several = type(y) is tuple
+    outputs = y if several else (y,)
+    flags = mode.get()
+    node = None
+    if flags & 1 and any(s is not None for s in sources):
+        shape = [None if a is None else (a.shape, a.dtype) for a in outputs] if several else y.shape
+        node = Node(function, None, sources, kept, shape)
+    if flags & ANOMALY:
+        from tinygrad_nlp.autograd.anomaly import check_forward
+
+        check_forward(node, function, function.names, kept, outputs)
+    if not several:
+        return wrap(y, node)
+    return tuple(
+        None if a is None else wrap(a, node and Output(node, i, a.shape)) for i, a in enumerate(outputs)
+    )
+
+
+def _cotangents(node: Node, g: Any, create_graph: bool) -> tuple:
+    """The cotangents of all outputs, zeros where an output was not used."""
+    if type(node.shape) is not list:
+        return (g,)
+    given = next(iter(g.values()))
+    xp = namespace(given.data if type(given) is Tensor else given)
+    missing = {i: xp.zeros(*node.shape[i]) for i in range(len(node.shape)) if i not in g}
+    return tuple(g[i] if i in g else (wrap(missing[i]) if create_graph else missing[i]) for i in range(len(node.shape)))
+
+
+def _distinct(dxs: tuple) -> tuple:
+    """The same gradient handed to two inputs must not be added to in place by either: both become views."""
+    if len({id(d) for d in dxs if d is not None}) == sum(d is not None for d in dxs):
+        return dxs
+    return tuple(d[...] if d is not None and type(d) is not Tensor else d for d in dxs)

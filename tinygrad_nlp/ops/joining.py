@@ -1,0 +1,46 @@
+"""Functions of a list of arrays: they lay pieces into one array, and the gradient takes the pieces out again."""
+
+from nlp_kernels.errors import ShapeError
+
+from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.modes import is_recording
+from tinygrad_nlp.autograd.node import Node
+from tinygrad_nlp.autograd.tensor import Tensor, as_array, wrap
+
+
+class Joining:
+    """`forward(xp, arrays, how) -> y` and `backward(g, shapes, how) -> a gradient for each array`."""
+
+    broadcasts = False
+
+    def __init__(self, name, forward, backward):
+        self.__name__, self.forward, self.backward = name, forward, backward
+
+    def __call__(self, tensors, how):
+        arrays = [as_array(x) for x in tensors]
+        if not arrays:
+            raise ValueError(f"{self.__name__} needs at least one array")
+        try:
+            y = self.forward(namespace(arrays[0]), arrays, how)
+        except ValueError as error:
+            shapes = ", ".join(str(x.shape) for x in arrays)
+            raise ShapeError(f"{self.__name__}: arrays of shapes {shapes}: {error}") from error
+        nodes = [x.node if type(x) is Tensor else None for x in tensors]
+        if not is_recording() or all(n is None for n in nodes):
+            return wrap(y)
+        metas = [(x.shape, x.dtype) for x in arrays]
+        return wrap(y, Node(self, None, nodes, (metas, how), y.shape))
+
+    def gradients(self, node, g, needed, create_graph):
+        metas, how = node.kept
+        parts = self.backward(g, [shape for shape, _ in metas], how)
+        for source, part, (_, dtype) in zip(node.sources, parts, metas, strict=True):
+            if source is not None and (needed is None or source in needed):
+                yield source, part if part.dtype == dtype else namespace(part).astype(part, dtype)
+
+
+def plain(x):
+    """The array of a Tensor, anything else as it is."""
+    return x.data if type(x) is Tensor else x
+
+

@@ -1,0 +1,83 @@
+"""Functions with kinks, and what their derivative is there: 0 at the kink of one argument, ties share equally."""
+
+from tinygrad_nlp.autograd import namespace, primitive
+
+elementwise = primitive(broadcasts=True)
+
+
+@elementwise
+def abs(x):
+    """|x|; derivative 0 at 0"""
+    return namespace(x).abs(x)
+
+
+@abs.vjp("x")
+def _(g, x):  # d|x|/dx = sign x
+    return g * namespace(g).sign(x)
+
+
+@elementwise
+def maximum(a, b):
+    """the larger one; at a tie the gradient is shared equally"""
+    return namespace(a).maximum(a, b)
+
+
+@elementwise
+def minimum(a, b):
+    """the smaller one; at a tie the gradient is shared equally"""
+    return namespace(a).minimum(a, b)
+
+
+def _share(g, chosen, other):
+    xp = namespace(g)
+    return xp.where(chosen == other, 0.5 * g, g)
+
+
+@maximum.vjp("a")
+def _(g, a, b):  # 1[a > b] + ½[a = b]
+    return namespace(g).where(a >= b, _share(g, a, b), 0)
+
+
+@maximum.vjp("b")
+def _(g, a, b):  # 1[b > a] + ½[a = b]
+    return namespace(g).where(b >= a, _share(g, a, b), 0)
+
+
+@minimum.vjp("a")
+def _(g, a, b):  # 1[a < b] + ½[a = b]
+    return namespace(g).where(a <= b, _share(g, a, b), 0)
+
+
+@minimum.vjp("b")
+def _(g, a, b):  # 1[b < a] + ½[a = b]
+    return namespace(g).where(b <= a, _share(g, a, b), 0)
+
+
+@elementwise
+def clip(x, min=None, max=None):
+    """x held between min and max; derivative 1 inside and at the bounds, 0 outside"""
+    return namespace(x).clip(x, min, max)
+
+
+@clip.vjp("x")
+def _(g, x, min, max):  # 1[min <= x <= max]
+    xp = namespace(g)
+    if min is not None:
+        g = xp.where(x >= min, g, 0)
+    return g if max is None else xp.where(x <= max, g, 0)
+
+
+@elementwise
+def where(condition, a, b):
+    """a where the condition holds, else b; the gradient reaches only what was chosen"""
+    return namespace(condition).where(condition, a, b)
+
+
+@where.vjp("a")
+def _(g, condition):  # 1[condition]
+    return namespace(g).where(condition, g, 0)
+
+
+@where.vjp("b")
+def _(g, condition):  # 1[not condition]
+    return namespace(g).where(condition, 0, g)

@@ -1,0 +1,179 @@
+"""Shape functions move values; their gradients move them back."""
+
+from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
+from tinygrad_nlp.ops.joining import Joining
+
+
+@primitive
+def reshape(x, shape):
+    """the same elements in row-major order under another shape; one size may be -1"""
+    return namespace(x).reshape(x, shape)
+
+
+@reshape.vjp("x")
+def _(g, x_shape):
+    return namespace(g).reshape(g, x_shape)
+
+
+@primitive
+def broadcast_to(x, shape):
+    """x repeated along axes of size 1 and new leading axes"""
+    return namespace(x).broadcast_to(x, shape)
+
+
+@broadcast_to.vjp("x")
+def _(g, x_shape):
+    return unbroadcast(g, x_shape)
+
+
+@primitive
+def permute_dims(x, axes):
+    """axis i of the result is axis axes[i] of x"""
+    return namespace(x).permute_dims(x, axes)
+
+
+@permute_dims.vjp("x")
+def _(g, axes):  # the inverse permutation
+    n = len(axes)
+    return namespace(g).permute_dims(g, tuple(sorted(range(n), key=lambda i: axes[i] % n)))
+
+
+@primitive
+def matrix_transpose(x):
+    """the last two axes exchanged.  (..., N, C) -> (..., C, N)"""
+    return namespace(x).matrix_transpose(x)
+
+
+@matrix_transpose.vjp("x")
+def _(g):
+    return namespace(g).matrix_transpose(g)
+
+
+@primitive
+def moveaxis(x, source, destination):
+    """axes moved to new places, the others in order"""
+    return namespace(x).moveaxis(x, source, destination)
+
+
+@moveaxis.vjp("x")
+def _(g, source, destination):
+    return namespace(g).moveaxis(g, destination, source)
+
+
+@primitive
+def expand_dims(x, *, axis=0):
+    """a new axis of size 1"""
+    return namespace(x).expand_dims(x, axis=axis)
+
+
+@expand_dims.vjp("x")
+def _(g, x_shape):
+    return namespace(g).reshape(g, x_shape)
+
+
+@primitive
+def squeeze(x, axis):
+    """axes of size 1 taken away"""
+    return namespace(x).squeeze(x, axis=axis)
+
+
+@squeeze.vjp("x")
+def _(g, x_shape):
+    return namespace(g).reshape(g, x_shape)
+
+
+@primitive
+def flip(x, *, axis=None):
+    """the order reversed along axes"""
+    return namespace(x).flip(x, axis=axis)
+
+
+@flip.vjp("x")
+def _(g, axis):
+    return namespace(g).flip(g, axis=axis)
+
+
+@primitive
+def roll(x, shift, *, axis=None):
+    """elements shifted round along axes"""
+    return namespace(x).roll(x, shift, axis=axis)
+
+
+@roll.vjp("x")
+def _(g, shift, axis):
+    back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+    return namespace(g).roll(g, back, axis=axis)
+
+
+@primitive
+def tril(x, *, k=0):
+    """the lower triangle, zero above diagonal k"""
+    return namespace(x).tril(x, k=k)
+
+
+@tril.vjp("x")
+def _(g, k):
+    return namespace(g).tril(g, k=k)
+
+
+@primitive
+def triu(x, *, k=0):
+    """the upper triangle, zero below diagonal k"""
+    return namespace(x).triu(x, k=k)
+
+
+@triu.vjp("x")
+def _(g, k):
+    return namespace(g).triu(g, k=k)
+
+
+@primitive
+def astype(x, dtype, *, copy=True):
+    """x in another dtype; the gradient returns in the dtype of x"""
+    return namespace(x).astype(x, dtype, copy=copy)
+
+
+@astype.vjp("x")
+def _(g, x_dtype):
+    return namespace(g).astype(g, x_dtype)
+
+
+@primitive(several=True)
+def unstack(x, *, axis=0):
+    """the slices x[0], x[1], … along an axis, as a tuple"""
+    return tuple(namespace(x).unstack(x, axis=axis))
+
+
+@unstack.vjp("x")
+def _(gs, axis):
+    return namespace(gs[0]).stack(gs, axis=axis)
+
+
+def concat(arrays, /, *, axis=0):
+    """arrays laid end to end along an axis; axis=None flattens them first"""
+    if axis is None:
+        arrays, axis = [reshape(x, (-1,)) for x in arrays], 0
+    return _concat(arrays, axis)
+
+
+def _slices(g, shapes, axis):
+    """What each array of a concatenation receives: its own stretch."""
+    axis, start, parts = axis % g.ndim, 0, []
+    for shape in shapes:
+        index = (slice(None),) * axis + (slice(start, start + shape[axis]),)
+        parts.append(g[index])
+        start += shape[axis]
+    return parts
+
+
+_concat = Joining("concat", lambda xp, arrays, axis: xp.concat(arrays, axis=axis), _slices)
+_stack = Joining(
+    "stack",
+    lambda xp, arrays, axis: xp.stack(arrays, axis=axis),
+    lambda g, shapes, axis: namespace(g).unstack(g, axis=axis),
+)
+
+
+def stack(arrays, /, *, axis=0):
+    """arrays of one shape laid along a new axis"""
+    return _stack(arrays, axis)
