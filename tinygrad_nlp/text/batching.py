@@ -1,0 +1,53 @@
+"""From one long array of token ids to batches: the split, random windows to train on, consecutive ones to judge by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from nlp_kernels.errors import UserError
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+def split_tokens(tokens: Ids, block_size: int, *, validation: float = 0.1) -> tuple[Ids, Ids]:
+    """The first part to train on and the last to judge by.  (T,) -> (T − v,), (v,), v = ⌊validation · T⌋
+
+    Both parts must hold a window and its next token; a shorter text raises `UserError` naming the length it needs.
+    """
+    held_out = int(len(tokens) * validation)
+    train, held = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
+    if min(len(train), len(held)) <= block_size:
+        needed = int(np.ceil((block_size + 1) / min(validation, 1 - validation)))
+        raise UserError(
+            f"the text has {len(tokens):,} tokens, too few for blocks of {block_size}: its last {validation:.0%} is "
+            f"kept for validation and must hold a block too, so it takes about {needed:,}; "
+            "use a longer text or a smaller --block-size"
+        )
+    return train, held
+
+
+class WindowSampler:
+    """Batches of random windows: x = s[i : i+T], y = s[i+1 : i+1+T] with i uniform.  -> (B, T), (B, T)
+
+    Every number comes from the generator it is given, so (seed, counter) is the whole cursor in the data: set both
+    and the same windows follow, in any process.
+    """
+
+    def __init__(self, tokens: Ids, block_size: int, batch_size: int, generator: Any):
+        self.tokens, self.block_size, self.batch_size, self.generator = tokens, block_size, batch_size, generator
+        self._offsets = np.arange(block_size + 1)
+
+    def __call__(self) -> tuple[Ids, Ids]:
+        """The next batch of inputs and targets; the target of a token is the token after it (E44b)."""
+        starts = self.generator.integers(0, len(self.tokens) - self.block_size, (self.batch_size,))
+        windows = self.tokens[np.asarray(starts)[:, None] + self._offsets]  # (B, T+1)
+        return windows[:, :-1], windows[:, 1:]
+
+
+def consecutive_windows(tokens: Ids, block_size: int) -> tuple[Ids, Ids]:
+    """The text cut into windows side by side; a last partial one is left out.  (L,) -> (N, T), (N, T), N = ⌊(L−1)/T⌋"""
+    n = (len(tokens) - 1) // block_size
+    x, y = tokens[: n * block_size], tokens[1 : n * block_size + 1]
+    return x.reshape(n, block_size), y.reshape(n, block_size)
