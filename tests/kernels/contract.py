@@ -62,7 +62,8 @@ def assert_no_worse_than_the_problem(ours: dict, path: HotPath, case: Case, cota
 def assert_backward_is_the_derivative(path: HotPath, case: Case, rng: np.random.Generator, kernel: Any = None) -> None:
     """⟨g, dy/dt f(x + t v)⟩ = ⟨J^T g, v⟩ for random g and v, by central differences in extended precision (E60).
 
-    The error bar is the difference quotient's own: its spread over three step sizes and the rounding of its inputs.
+    The error bar is the difference quotient's own: its spread over three step sizes, and the rounding
+    of its terms.
     """
     kernel, case = kernel or path.reference, wide(case)
     cotangents = _wide(draw_cotangents(path, case, rng))
@@ -82,7 +83,8 @@ def assert_backward_is_the_derivative(path: HotPath, case: Case, rng: np.random.
     quotients = [(along(t) - along(-t)) / (2 * t) for t in (h, 2 * h, 4 * h)]
     y_terms = sum(_dot(abs(g), abs(results[o])) for g, o in zip(cotangents, path.outputs, strict=True))
     x_terms = sum(_dot(abs(dxs[i]), abs(case.inputs[i])) for i in at)
-    bar = 4 * (max(quotients) - min(quotients)) + 8 * eps / h * (y_terms + x_terms) + 8 * eps
+    constants = np.finfo(np.float64).eps * sum(np.abs(g).sum() for g in cotangents)  # 1/C, √2 are Python floats
+    bar = 4 * (max(quotients) - min(quotients)) + 8 * eps / h * (y_terms + x_terms) + constants
     assert abs(exact - quotients[0]) <= bar, (
         f"{path.name}: backward gives {exact:.12g} along a random direction, finite differences {quotients[0]:.12g}"
     )

@@ -1,9 +1,10 @@
-"""Softmax and log-softmax over the last axis, readable (E05, E31, E36).  Tags (n): README.md."""
+"""Softmax and log-softmax over the last axis (E05, E31, E36), readable. Derivation and tags (n): README.md."""
 
 from nlp_kernels.common.xp import array_namespace, row_max
 
 
 def forward(x, keep=None, *, temperature=1.0, log=False):
+    """(N, C), mask broadcastable to it -> y (N, C), saved = y."""
     xp = array_namespace(x)
     s = x if keep is None else xp.where(keep, x, -xp.inf)  #           (1)  (N, C)
     s = (s - row_max(s)) / temperature  #                              (2)  (N, C)
@@ -18,7 +19,8 @@ def forward(x, keep=None, *, temperature=1.0, log=False):
     return y, y
 
 
-def backward(dy, x, keep, saved, *, temperature=1.0, log=False):
+def backward(dy, x, keep=None, saved=None, *, temperature=1.0, log=False):
+    """Gradient (dx,), (N, C); 0 where masked."""
     xp = array_namespace(x)
     y = forward(x, keep, temperature=temperature, log=log)[0] if saved is None else saved
     if not log:
