@@ -72,8 +72,7 @@ def layouts(draw, x):
         case "F":
             return np.asfortranarray(x)
         case "strided":
-            wide = np.repeat(x, 2, axis=-1) if x.ndim else x
-            return wide[..., ::2]
+            return np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x
         case "reversed":
             return np.flip(np.flip(x).copy())
     return x
