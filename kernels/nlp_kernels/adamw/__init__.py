@@ -1,0 +1,49 @@
+"""The AdamW step, a hot path of kind *update*. Derivation: README.md. Readable: reference.py."""
+
+from typing import Any
+
+from nlp_kernels.adamw import reference
+from nlp_kernels.common import check
+from nlp_kernels.dispatch import select
+
+__all__ = ["reference", "step"]
+
+
+def step(
+    theta: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    *,
+    t: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool = True,
+    out: tuple[Any, Any, Any] | None = None,
+) -> tuple[Any, Any, Any]:
+    """θ ← θ - η (m̂ / (√v̂ + ε) + λθ), m and v the running means of g and g² (E55).  -> (theta, m, v)
+
+    Arrays of any one shape; the step number t counts from 1. `decoupled=False` adds λθ to g instead (Adam with L2).
+    With `out`, often the inputs themselves, the new values are written into its three arrays, which are returned.
+    Raises ShapeError, DtypeError, ValueError for t < 1.
+    """
+    function, arrays = "adamw.step", {"theta": theta, "g": g, "m": m, "v": v}
+    if out is not None:
+        arrays |= dict(zip(("out[0]", "out[1]", "out[2]"), out, strict=True))
+    check.floating(function, **arrays)
+    for name, x in arrays.items():
+        check.shape(function, name, x, theta.shape)
+    if t < 1:
+        raise ValueError(f"{function}: t is {t}, but steps count from 1")
+    inputs = tuple(map(check.contiguous, (theta, g, m, v)))
+    hyper = {"t": t, "lr": lr, "beta1": beta1, "beta2": beta2}
+    hyper |= {"eps": eps, "weight_decay": weight_decay, "decoupled": decoupled}
+    new = select("adamw", *inputs, **hyper).step(*inputs, **hyper)
+    if out is None:
+        return new
+    for target, values in zip(out, new, strict=True):
+        target[...] = values
+    return out
