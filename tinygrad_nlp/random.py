@@ -67,7 +67,9 @@ class Generator:
     def choice(self, probabilities: np.ndarray) -> int:
         """An index drawn with the given probabilities, which need not sum to 1."""
         total = np.cumsum(np.asarray(probabilities, np.float64))
-        return int(min(np.searchsorted(total, float(self.uniform(dtype=np.float64)) * total[-1], side="right"), len(total) - 1))
+        return int(
+            min(np.searchsorted(total, float(self.uniform(dtype=np.float64)) * total[-1], side="right"), len(total) - 1)
+        )
 
 
 def _checked(seed: int) -> int:

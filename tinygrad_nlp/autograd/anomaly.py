@@ -30,7 +30,9 @@ def check_forward(node: Node | None, function: Any, names: list[str], inputs: An
         if what := _not_finite(x):
             raise AnomalyError(f"{function.__name__}: its operand {name} already holds {what}; called at {origin}")
     ranges = ", ".join(f"{n} in {_range(x)}" for n, x in zip(names, inputs, strict=False) if is_array(x) and x.size)
-    raise AnomalyError(f"{function.__name__}: the result holds {bad}, from finite operands ({ranges}); called at {origin}")
+    raise AnomalyError(
+        f"{function.__name__}: the result holds {bad}, from finite operands ({ranges}); called at {origin}"
+    )
 
 
 def check_gradient(dx: Any, node: Node, source: Node) -> None:
@@ -57,12 +59,8 @@ def check_kept(node: Node) -> None:
 
 def operand(node: Node, source: Node) -> str:
     """The name of the input of `node` that came from `source`."""
-    names = getattr(node.function, "names", None)
-    places = node.plan.places if node.plan is not None else range(len(node.sources))
-    for place, s in zip(places, node.sources, strict=False):
-        if s is source:
-            return names[place] if names and place < len(names) else f"{place}"
-    return "?"
+    names = getattr(node.function, "names", ())
+    return next((names[i] for i, s in enumerate(node.sources) if s is source and i < len(names)), "?")
 
 
 def _not_finite(x: Any) -> str | None:
@@ -78,7 +76,7 @@ def _range(x: Any) -> str:
 
 def _checksums(node: Node) -> list[int]:
     kept = node.kept if isinstance(node.kept, tuple) else ()
-    return [zlib.crc32(np.ascontiguousarray(x)) for x in kept if type(x) is np.ndarray]
+    return [zlib.crc32(np.ascontiguousarray(x)) for x in arrays_in(kept) if type(x) is np.ndarray]
 
 
 def _caller() -> str:
@@ -87,3 +85,12 @@ def _caller() -> str:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def arrays_in(kept: Any) -> Any:
+    """The arrays in what a node keeps: rules keep a tuple each, fused functions their inputs."""
+    for x in kept:
+        if type(x) is tuple:
+            yield from arrays_in(x)
+        elif is_array(x):
+            yield x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
@@ -30,9 +31,19 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     if g.shape == shape:
         return g
     lead = g.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and g.shape[lead + i] != 1)
-    xp = namespace(g)
-    return xp.reshape(xp.sum(g, axis=axes), shape)
+    if lead:
+        g = g.sum(axis=tuple(range(lead)))
+    axes = tuple([i for i, (n, m) in enumerate(zip(shape, g.shape, strict=True)) if n != m])
+    return g.sum(axis=axes, keepdims=True) if axes else g
+
+
+def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
+    """x repeated to a shape: a view, except that for a few values a copy is quicker to make than a view."""
+    if type(x) is np.ndarray and math.prod(shape) <= 1024:
+        copy = np.empty(shape, x.dtype)
+        copy[...] = x
+        return copy
+    return namespace(x).broadcast_to(x, shape)
 
 
 class Writes:

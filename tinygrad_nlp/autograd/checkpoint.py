@@ -8,7 +8,7 @@ from typing import Any
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd.modes import enable_grad, is_recording
 from tinygrad_nlp.autograd.node import Node, tick
-from tinygrad_nlp.autograd.primitive import _collect, outputs_of
+from tinygrad_nlp.autograd.primitive import cotangents_of, outputs_of
 from tinygrad_nlp.autograd.sweep import sweep
 
 
@@ -27,6 +27,7 @@ class Checkpoint:
     """The node's function: what was outside the segment are its sources."""
 
     broadcasts = False
+    rules = None
 
     def __init__(self, f: Callable):
         self.f = f
@@ -41,7 +42,7 @@ class Checkpoint:
         sources = _outside([y.node for y in outputs if y.node is not None], start)
         if not sources:
             return ys
-        node = Node(self, None, sources, (inputs, state), [(y.shape, y.dtype) for y in outputs])
+        node = Node(self, sources, (inputs, state), [(y.shape, y.dtype) for y in outputs])
         tensors = outputs_of(node, tuple(y.data for y in outputs))
         return tensors if several else tensors[0]
 
@@ -55,7 +56,7 @@ class Checkpoint:
         finally:
             random.default_generator.state = now
         outputs = ys if isinstance(ys, tuple) else (ys,)
-        gs = _collect(node, parts, create_graph)
+        gs = cotangents_of(node, parts, create_graph)
         roots = [(y.node, g) for y, g in zip(outputs, gs, strict=True) if y.node is not None]
         wanted = {s for s in node.sources if needed is None or s in needed}
         found, _ = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)

@@ -41,7 +41,9 @@ def grad(
         raise ShapeError(f"{len(gs)} cotangents for {len(ys)} outputs")
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor) or x.node is None:
-            raise RuntimeError(f"input {i} of grad() does not require a gradient: make it Tensor(..., requires_grad=True)")
+            raise RuntimeError(
+                f"input {i} of grad() does not require a gradient: make it Tensor(..., requires_grad=True)"
+            )
     with recording(create_graph):
         roots = [(y.node, cotangent_for(y, g)) for y, g in zip(ys, gs, strict=True)]
         found, owned = sweep(
@@ -56,7 +58,7 @@ def grad(
         if g is None:
             if not allow_unused:
                 raise RuntimeError(
-                    f"input {i} of grad(), of shape {x.shape}, is not used by the outputs; allow_unused=True gives zeros"
+                    f"input {i} of grad(), of shape {x.shape}, is not used by the outputs (allow_unused gives zeros)"
                 )
             g = namespace(x.data).zeros_like(x.data)
         elif type(g) is not Tensor and x.node not in owned:
@@ -117,7 +119,9 @@ def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
 
 def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = False) -> Tensor:
     """H[i, j] = d^2 f / dx_i dx_j of a scalar function of one array, of shape `x.shape + x.shape`."""
-    return jacobian(lambda x: grad(_scalar(f(x)), x, create_graph=True, allow_unused=True)[0], inputs, create_graph=create_graph)
+    return jacobian(
+        lambda x: grad(_scalar(f(x)), x, create_graph=True, allow_unused=True)[0], inputs, create_graph=create_graph
+    )
 
 
 def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
@@ -141,9 +145,7 @@ def _tensors(xs: Any) -> list[Tensor]:
 
 def _leaves(inputs: Any, connected: bool = False) -> list[Tensor]:
     """Fresh leaves of the same values; with `connected`, tensors that already require a gradient stay themselves."""
-    return [
-        x if connected and x.node is not None else Tensor(x.data, requires_grad=True) for x in _tensors(inputs)
-    ]
+    return [x if connected and x.node is not None else Tensor(x.data, requires_grad=True) for x in _tensors(inputs)]
 
 
 def _call(f: Callable, xs: list[Tensor]) -> Any:

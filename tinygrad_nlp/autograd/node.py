@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-tick = count().__next__  # newer nodes have larger numbers: sorting by them is a topological order
+tick = count().__next__  # newer nodes have larger numbers: visiting them in falling order is a topological order
 
 FREED: Any = object()  # what a node keeps after its sweep
 
@@ -14,10 +14,10 @@ FREED: Any = object()  # what a node keeps after its sweep
 class Node:
     """One application of a function: where its inputs came from, and what its rules asked to keep."""
 
-    __slots__ = ("function", "kept", "order", "plan", "shape", "sources", "watch")
+    __slots__ = ("function", "kept", "order", "shape", "sources", "watch")
 
-    def __init__(self, function, plan, sources, kept, shape):
-        self.function, self.plan, self.sources, self.kept, self.shape = function, plan, sources, kept, shape
+    def __init__(self, function, sources, kept, shape):
+        self.function, self.sources, self.kept, self.shape = function, sources, kept, shape
         self.order = tick()
         self.watch: Watch | None = None
 
@@ -33,7 +33,7 @@ class Leaf(Node):
     __slots__ = ("dtype", "grad", "name")
 
     def __init__(self, shape, dtype, name=None):
-        super().__init__(LEAF, None, (), None, shape)
+        super().__init__(LEAF, (), None, shape)
         self.dtype, self.grad, self.name = dtype, None, name
 
 
@@ -43,7 +43,7 @@ class Output(Node):
     __slots__ = ("index",)
 
     def __init__(self, source: Node, index: int, shape):
-        super().__init__(source.function, None, (source,), None, shape)
+        super().__init__(OUTPUT, (source,), None, shape)
         self.index = index
 
 
@@ -58,11 +58,14 @@ class Watch:
         self.checksums: list[int] | None = None
 
 
-class LeafFunction:
-    """What stands for the function of a Leaf in a drawing or a message."""
+class Mark:
+    """What stands for the function of a Leaf or an Output in a drawing or a message."""
 
-    __name__ = "leaf"
     broadcasts = False
+    rules = None
+
+    def __init__(self, name: str):
+        self.__name__ = name
 
 
-LEAF = LeafFunction()
+LEAF, OUTPUT = Mark("leaf"), Mark("output")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import Any
 
 from nlp_kernels.errors import FreedGraphError, InplaceError, ShapeError
 
 from tinygrad_nlp.autograd import anomaly
-from tinygrad_nlp.autograd.arrays import is_array, namespace, unbroadcast, writes
+from tinygrad_nlp.autograd.arrays import namespace, unbroadcast, writes
 from tinygrad_nlp.autograd.modes import ANOMALY, mode
 from tinygrad_nlp.autograd.node import FREED, Leaf, Node, Output
 
@@ -43,65 +44,68 @@ def sweep(
     """
     pending: dict[Node, Any] = {}  # node -> gradient so far
     owned: set[Node] = set()  # nodes whose pending array the sweep alone holds: it may be added to in place
-    pieces: dict[Node, list[Piece]] = {}  # create_graph only
+    pieces: dict[Node, list[Piece]] = {}  # with create_graph, the gradients of x[i] of a node
     found: dict[Node, Any] = {}
     for node, g in roots:
         pending[node] = g if node not in pending else pending[node] + g
-    nodes, needed = _nodes(pending, wanted, through)
+    heap = [(-node.order, node) for node in pending]  # the newest node is next: all its uses are behind it
+    heapify(heap)
+    needed = None if wanted is None else _needed(pending, wanted, through)
     watching = mode.get() & ANOMALY
-    for node in nodes:
+    while heap:
+        node = heappop(heap)[1]
+        g = pending.pop(node)
         if node in pieces:
-            g = _join(pending.pop(node, None), pieces.pop(node), node.shape)
-        else:
-            g = pending.pop(node, None)
-            if g is None:
-                continue
+            g = _join(g, pieces.pop(node), node.shape)
         if node.watch is not None:
             g = _show(node, g, owned)
-        if wanted is None:
-            if type(node) is Leaf:
-                found[node] = g
-                continue
-        elif node in wanted:
+        if wanted is not None and node in wanted:
             found[node] = g
             if not through:
                 continue
-        if type(node) is Output:  # one of several: the source's gradient is a dict {output: gradient}
-            parts = pending.setdefault(node.sources[0], {})
+        function, sources, kept = node.function, node.sources, node.kept
+        rules = function.rules
+        if type(node) is Leaf:
+            if wanted is None:
+                found[node] = g
+            continue
+        if type(node) is Output:  # the gradient of its source is a dict {output: gradient}
+            if sources[0] not in pending:
+                pending[sources[0]] = {}
+                heappush(heap, (-sources[0].order, sources[0]))
+            parts = pending[sources[0]]
             parts[node.index] = parts[node.index] + g if node.index in parts else g
             continue
-        if type(node) is Leaf:
-            continue
-        kept, plan = node.kept, node.plan
         if kept is FREED:
             raise FreedGraphError(
-                f"{node.function.__name__}: this graph was released by an earlier sweep; "
+                f"{function.__name__}: this graph was released by an earlier sweep; "
                 "pass retain_graph=True to the first one, or compute the output again"
             )
         if writes.last > node.order:
             _refuse_changed(node)
         if watching:
             anomaly.check_kept(node)
-        if plan is None:
-            pairs = node.function.gradients(node, g, needed, create_graph)
+        if rules is None:
+            gradients = function.gradients(node, g, needed, create_graph)
+            steps = ((source, _same, (dx,)) for source, dx in gradients)
         else:
-            if plan.several:
-                g = plan.several(node, g, create_graph)
-            if create_graph:
-                kept = plan.lift(node)
-            pairs = zip(node.sources, plan.rules, strict=False)
-        for source, dx in pairs:
+            if function.several:
+                g = function.cotangents(node, g, create_graph)
+            steps = zip(sources, rules, kept if not create_graph else function.lifted(node), strict=True)
+        for source, rule, args in steps:
             if source is None or (needed is not None and source not in needed):
                 continue
-            if plan is not None:
-                dx = dx(g, kept)
-            if dx is None:
-                continue
+            dx = rule(g, *args)
             if type(dx) is Piece:
+                if source not in pending:
+                    pending[source] = None
+                    heappush(heap, (-source.order, source))
                 if create_graph:
                     pieces.setdefault(source, []).append(dx)
                 else:
                     _add_piece(dx, source, pending, owned)
+                continue
+            if dx is None:
                 continue
             if dx.shape != source.shape:
                 dx = _fit(dx, node, source)
@@ -109,6 +113,7 @@ def sweep(
                 anomaly.check_gradient(dx, node, source)
             if source not in pending:
                 pending[source] = dx
+                heappush(heap, (-source.order, source))
                 if dx is not g and not create_graph and dx.base is None:
                     owned.add(source)
             elif source in owned:
@@ -116,37 +121,36 @@ def sweep(
                 total += dx
                 pending[source] = total
             else:
-                pending[source] = pending[source] + dx
-                if not create_graph:
+                so_far = pending[source]
+                pending[source] = dx if so_far is None else so_far + dx
+                if not create_graph and so_far is not None:
                     owned.add(source)
         if not retain_graph:
             node.kept = FREED
     return found, owned
 
 
-def _nodes(
-    roots: Iterable[Node], wanted: set[Node] | None, through: bool
-) -> tuple[list[Node], set[Node] | None]:
-    """The nodes to visit, newest first; with `wanted`, only those on a path to a wanted node."""
+def _needed(roots: Iterable[Node], wanted: set[Node], through: bool) -> set[Node]:
+    """The nodes on a path from a root to a wanted node."""
     seen = set(roots)
     stack = list(seen)
     while stack:
         node = stack.pop()
-        if not through and wanted is not None and node in wanted:
+        if not through and node in wanted:
             continue
         for source in node.sources:
             if source is not None and source not in seen:
                 seen.add(source)
                 stack.append(source)
-    nodes = sorted(seen, key=_by_order)
-    if wanted is None:
-        nodes.reverse()
-        return nodes, None
     needed: set[Node] = set()
-    for node in nodes:
+    for node in sorted(seen, key=_by_order):
         if node in wanted or not needed.isdisjoint(node.sources):
             needed.add(node)
-    return [n for n in reversed(nodes) if n in needed], needed
+    return needed
+
+
+def _same(g, dx):
+    return dx
 
 
 def _fit(dx, node: Node, source: Node):
@@ -163,7 +167,7 @@ def _add_piece(piece: Piece, source: Node, pending: dict, owned: set) -> None:
     if source not in owned:
         xp = namespace(piece.value)
         buffer = xp.zeros(source.shape, dtype=piece.value.dtype)
-        if source in pending:
+        if pending[source] is not None:
             buffer += pending[source]
         pending[source] = buffer
         owned.add(source)
@@ -186,8 +190,8 @@ def _show(node: Node, g, owned: set):
 
 
 def _refuse_changed(node: Node) -> None:
-    for x in node.kept if isinstance(node.kept, tuple) else ():
-        if is_array(x) and writes.since(x, node.order):
+    for x in anomaly.arrays_in(node.kept if type(node.kept) is tuple else ()):
+        if writes.since(x, node.order):
             raise InplaceError(
                 f"{node.function.__name__}: an array of shape {x.shape} that its gradient needs was changed in place "
                 "after it was recorded; change a copy (x + 0), or do it before the forward pass"

@@ -106,8 +106,10 @@ def empty_like(x, /, *, dtype=None, device=None):
 
 def full_like(x, /, fill_value, *, dtype=None, device=None):
     """A tensor of one value, of the shape and dtype of x."""
-    return zeros_like(x, dtype=dtype, device=device) + 0 if fill_value == 0 else full(
-        x.shape, fill_value, dtype=dtype or x.dtype, device=device or getattr(x, "device", None)
+    return (
+        zeros_like(x, dtype=dtype, device=device) + 0
+        if fill_value == 0
+        else full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or getattr(x, "device", None))
     )
 
 
@@ -134,7 +136,7 @@ def to_device(x, device):
 
 @to_device.vjp("x")
 def _(g, x_device):
-    return g.to(device_name(x_device)) if type(g) is Tensor else to_device.forward(g, device_name(x_device))
+    return g.to(device_name(x_device)) if type(g) is Tensor else to_device.primitive.forward(g, device_name(x_device))
 
 
 def device_name(device):

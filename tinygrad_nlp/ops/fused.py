@@ -9,9 +9,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from tinygrad_nlp.autograd import Tensor, namespace
+from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.modes import ANOMALY, enable_grad, mode
 from tinygrad_nlp.autograd.node import Node, Output
+from tinygrad_nlp.autograd.primitive import cotangents_of
 from tinygrad_nlp.autograd.sweep import sweep
 from tinygrad_nlp.autograd.tensor import wrap
 
@@ -24,6 +25,7 @@ class Fused:
     """
 
     broadcasts = False
+    rules = None
 
     def __init__(self, kernel: ModuleType, names: str, differentiable: tuple[int, ...]):
         self.__name__ = kernel.__name__.rpartition(".")[2]
@@ -37,7 +39,7 @@ class Fused:
 
     def gradients(self, node: Node, g: Any, needed: set | None, create_graph: bool) -> Any:
         *arrays, saved, hyper = node.kept
-        gs = _cotangents(node, g, create_graph)
+        gs = cotangents_of(node, g, create_graph) if type(node.shape) is list else (g,)
         if create_graph:
             for i, source in zip(self.differentiable, node.sources, strict=True):
                 arrays[i] = arrays[i] if arrays[i] is None else wrap(arrays[i], source)
@@ -51,6 +53,7 @@ class FusedBackward:
     """The first gradient as a function of the cotangents and the inputs, differentiable through the reference."""
 
     broadcasts = False
+    rules = None
 
     def __init__(self, fused: Fused, saved: Any, n_outputs: int):
         self.__name__, self.fused, self.saved = fused.__name__ + "_backward", fused, saved
@@ -94,26 +97,14 @@ def _record(function: Any, sources: list, kept: tuple, y: Any) -> Any:
     node = None
     if flags & 1 and any(s is not None for s in sources):
         shape = [None if a is None else (a.shape, a.dtype) for a in outputs] if several else y.shape
-        node = Node(function, None, sources, kept, shape)
+        node = Node(function, sources, kept, shape)
     if flags & ANOMALY:
         from tinygrad_nlp.autograd.anomaly import check_forward
 
         check_forward(node, function, function.names, kept, outputs)
     if not several:
         return wrap(y, node)
-    return tuple(
-        None if a is None else wrap(a, node and Output(node, i, a.shape)) for i, a in enumerate(outputs)
-    )
-
-
-def _cotangents(node: Node, g: Any, create_graph: bool) -> tuple:
-    """The cotangents of all outputs, zeros where an output was not used."""
-    if type(node.shape) is not list:
-        return (g,)
-    given = next(iter(g.values()))
-    xp = namespace(given.data if type(given) is Tensor else given)
-    missing = {i: xp.zeros(*node.shape[i]) for i in range(len(node.shape)) if i not in g}
-    return tuple(g[i] if i in g else (wrap(missing[i]) if create_graph else missing[i]) for i in range(len(node.shape)))
+    return tuple(None if a is None else wrap(a, node and Output(node, i, a.shape)) for i, a in enumerate(outputs))
 
 
 def _distinct(dxs: tuple) -> tuple:

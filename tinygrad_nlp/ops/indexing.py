@@ -119,5 +119,3 @@ def _(g, x_shape, indices, axis):
         for i, m in enumerate(shape)
     )
     return Piece(where, g, _put)
-
-

@@ -2,7 +2,7 @@
 
 from nlp_kernels.errors import ShapeError
 
-from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.modes import is_recording
 from tinygrad_nlp.autograd.node import Node
 from tinygrad_nlp.autograd.tensor import Tensor, as_array, wrap
@@ -12,6 +12,8 @@ class Joining:
     """`forward(xp, arrays, how) -> y` and `backward(g, shapes, how) -> a gradient for each array`."""
 
     broadcasts = False
+    rules = None
+    names = ()
 
     def __init__(self, name, forward, backward):
         self.__name__, self.forward, self.backward = name, forward, backward
@@ -29,7 +31,7 @@ class Joining:
         if not is_recording() or all(n is None for n in nodes):
             return wrap(y)
         metas = [(x.shape, x.dtype) for x in arrays]
-        return wrap(y, Node(self, None, nodes, (metas, how), y.shape))
+        return wrap(y, Node(self, nodes, (metas, how), y.shape))
 
     def gradients(self, node, g, needed, create_graph):
         metas, how = node.kept
@@ -42,5 +44,3 @@ class Joining:
 def plain(x):
     """The array of a Tensor, anything else as it is."""
     return x.data if type(x) is Tensor else x
-
-

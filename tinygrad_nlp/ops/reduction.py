@@ -3,18 +3,18 @@
 import math
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.arrays import broadcast
 
 
 @primitive
 def sum(x, *, axis=None, keepdims=False):
     """Σ x over the axes, all by default"""
-    return namespace(x).sum(x, axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims)
 
 
 @sum.vjp("x")
 def _(g, x_shape, axis):  # every summand receives the sum's gradient
-    xp = namespace(g)
-    return xp.broadcast_to(xp.reshape(g, kept_shape(x_shape, axis)), x_shape)
+    return broadcast(g.reshape(kept_shape(x_shape, axis)), x_shape)
 
 
 def mean(x, *, axis=None, keepdims=False):
@@ -76,8 +76,12 @@ def max_number(a, b):
 
 def kept_shape(shape, axis):
     """The shape with reduced axes kept as 1."""
-    axes = _axes(shape, axis)
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    if axis is None:
+        return (1,) * len(shape)
+    kept = list(shape)
+    for a in axis if isinstance(axis, tuple) else (axis,):
+        kept[a] = 1
+    return tuple(kept)
 
 
 def _dropped(shape, axis):

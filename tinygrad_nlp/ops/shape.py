@@ -1,24 +1,25 @@
 """Shape functions move values; their gradients move them back."""
 
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
+from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.ops.joining import Joining
 
 
 @primitive
 def reshape(x, shape):
     """the same elements in row-major order under another shape; one size may be -1"""
-    return namespace(x).reshape(x, shape)
+    return x.reshape(shape)
 
 
 @reshape.vjp("x")
 def _(g, x_shape):
-    return namespace(g).reshape(g, x_shape)
+    return g.reshape(x_shape)
 
 
 @primitive
 def broadcast_to(x, shape):
     """x repeated along axes of size 1 and new leading axes"""
-    return namespace(x).broadcast_to(x, shape)
+    return broadcast(x, shape)
 
 
 @broadcast_to.vjp("x")
@@ -29,7 +30,7 @@ def _(g, x_shape):
 @primitive
 def permute_dims(x, axes):
     """axis i of the result is axis axes[i] of x"""
-    return namespace(x).permute_dims(x, axes)
+    return x.transpose(axes)
 
 
 @permute_dims.vjp("x")
@@ -41,7 +42,7 @@ def _(g, axes):  # the inverse permutation
 @primitive
 def matrix_transpose(x):
     """the last two axes exchanged.  (..., N, C) -> (..., C, N)"""
-    return namespace(x).matrix_transpose(x)
+    return x.swapaxes(-1, -2)
 
 
 @matrix_transpose.vjp("x")
@@ -68,7 +69,7 @@ def expand_dims(x, *, axis=0):
 
 @expand_dims.vjp("x")
 def _(g, x_shape):
-    return namespace(g).reshape(g, x_shape)
+    return g.reshape(x_shape)
 
 
 @primitive
@@ -79,7 +80,7 @@ def squeeze(x, axis):
 
 @squeeze.vjp("x")
 def _(g, x_shape):
-    return namespace(g).reshape(g, x_shape)
+    return g.reshape(x_shape)
 
 
 @primitive

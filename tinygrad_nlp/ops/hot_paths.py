@@ -1,0 +1,173 @@
+"""The hot paths as functions of Tensors: shapes and dtypes brought to what the kernels take, then one fused node.
+
+The mathematics of each, with its derivation, is in the README of its folder under `kernels/nlp_kernels/`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from nlp_kernels import attention as attention_kernel
+from nlp_kernels import cross_entropy as cross_entropy_kernel
+from nlp_kernels import embedding as embedding_kernel
+from nlp_kernels import layer_norm as layer_norm_kernel
+from nlp_kernels import matmul as matmul_kernel
+from nlp_kernels import softmax as softmax_kernel
+from nlp_kernels.common import xp as helpers
+from nlp_kernels.errors import ShapeError
+
+from tinygrad_nlp import random
+from tinygrad_nlp.autograd import Tensor, namespace, primitive
+from tinygrad_nlp.autograd.tensor import as_array, wrap
+from tinygrad_nlp.ops.fused import Fused
+from tinygrad_nlp.ops.shape import astype, broadcast_to, moveaxis, reshape
+
+_softmax = Fused(softmax_kernel, "x keep", (0,))
+_cross_entropy = Fused(cross_entropy_kernel, "x target", (0,))
+_matmul = Fused(matmul_kernel, "x w b residual", (0, 1, 2, 3))
+_layer_norm = Fused(layer_norm_kernel, "x gamma beta residual", (0, 1, 2, 3))
+_attention = Fused(attention_kernel, "q k v keep key_lengths", (0, 1, 2))
+_embedding = Fused(embedding_kernel, "table indices", (0,))
+
+
+def softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
+    """p = exp(x/τ) / Σ exp(x/τ) over an axis, 0 where not `keep`; a row that keeps nothing is 0  (E05)."""
+    return _over_axis(x, axis, keep, temperature=temperature, log=False)
+
+
+def log_softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
+    """x/τ - ln Σ exp(x/τ) over an axis, -∞ where not `keep`  (E05)."""
+    return _over_axis(x, axis, keep, temperature=temperature, log=True)
+
+
+def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
+    x = _tensor(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"softmax over axis {axis} of shape {x.shape}")
+    last = axis in (-1, x.ndim - 1)
+    rows = x if last else moveaxis(x, axis, -1)
+    if keep is not None:
+        keep = np.broadcast_to(as_array(keep), x.shape) if type(x.data) is np.ndarray else as_array(keep)
+        keep = namespace(keep).broadcast_to(keep, x.shape)
+        keep = (keep if last else namespace(keep).moveaxis(keep, axis, -1)).reshape(_rows(rows.shape))
+    y = reshape(_softmax(reshape(rows, _rows(rows.shape)), keep, **hyper), rows.shape)
+    return y if last else moveaxis(y, -1, axis)
+
+
+def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
+    """L_n = -ln softmax(x_n)[target_n], one loss a row, 0 where ignored.  (..., C), (...) -> (...)  (E06, E45)"""
+    x, target = _tensor(x), as_array(target)
+    if target.shape != x.shape[:-1]:
+        raise ShapeError(f"cross_entropy: logits {x.shape} need targets of shape {x.shape[:-1]}, got {target.shape}")
+    hyper = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    return reshape(_cross_entropy(reshape(x, _rows(x.shape)), target.reshape(-1), **hyper), target.shape)
+
+
+def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activation: str = "none") -> Tensor:
+    """y = act(x Wᵀ + b) + residual.  (..., K), (N, K), (N,), (..., N) -> (..., N)  (E12, E40)
+
+    `activation` is none, relu, gelu or gelu_tanh.
+    """
+    x, weight, bias, residual = _one_dtype(x, weight, bias, residual)
+    if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"linear: input {x.shape} and weight {weight.shape}: the last sizes must agree")
+    shape = (*x.shape[:-1], weight.shape[0])
+    if residual is not None:
+        residual = reshape(broadcast_to(residual, shape), _rows(shape))
+    rows = reshape(x, _rows(x.shape))
+    return reshape(_matmul(rows, weight, bias, residual, activation=activation, transpose_w=True), shape)
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: float = 1e-5) -> Any:
+    """y = γ (h - mean h) / √(var h + ε) + β over the last axis, h = x + residual  (E41, E42).
+
+    (..., C), (C,), (C,) -> (..., C); with a residual of the shape of x, the pair (y, h).
+    """
+    x, gamma, beta, residual = _one_dtype(x, gamma, beta, residual)
+    if not x.ndim:
+        raise ShapeError("layer_norm needs at least one axis, got a scalar")
+    if residual is not None and residual.shape != x.shape:
+        raise ShapeError(f"layer_norm: input {x.shape} and residual {residual.shape} must have one shape")
+    rows = _rows(x.shape)
+    if residual is None:
+        return reshape(_layer_norm(reshape(x, rows), gamma, beta, None, eps=eps), x.shape)
+    y, h = _layer_norm(reshape(x, rows), gamma, beta, reshape(residual, rows), eps=eps)
+    return reshape(y, x.shape), reshape(h, x.shape)
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    keep: Any = None,
+    key_lengths: Any = None,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    generator: random.Generator | None = None,
+) -> Tensor:
+    """O = softmax(Q Kᵀ · scale) V over the keys that may be attended to  (E35, E36).
+
+    (B, H, T, D), (B, H, S, D), (B, H, S, Dv) -> (B, H, T, Dv). `keep` (True = may attend) broadcasts to (B, H, T, S);
+    `key_lengths` (B,) counts valid keys; `causal` lets query i see keys j <= i + S - T. A query that may attend to
+    nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight.
+    """
+    q, k, v = _one_dtype(q, k, v)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"attention: dropout must be in [0, 1), got {dropout}")
+    mask = None
+    if dropout:
+        generator = generator or random.default_generator
+        offset = generator.reserve(math.prod(q.shape[:-1]) * k.shape[-2])
+        mask = (dropout, generator.seed, offset)
+    keep = None if keep is None else as_array(keep)
+    lengths = None if key_lengths is None else as_array(key_lengths)
+    return _attention(q, k, v, keep, lengths, causal=causal, scale=scale, dropout=mask)
+
+
+def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Tensor:
+    """The rows of a table at integer indices; the gradient of `padding_idx` is 0.  (V, D), (...) -> (..., D)  (E02)"""
+    return _embedding(_tensor(table), as_array(indices), padding_idx=padding_idx)
+
+
+def dropout(x: Any, p: float, *, generator: random.Generator | None = None) -> Tensor:
+    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must be in [0, 1], got {p}")
+    x = _tensor(x)
+    if p == 0:
+        return x
+    generator = generator or random.default_generator
+    keep = helpers.dropout_mask(x.data, p, generator.seed, generator.reserve(x.size), x.shape)
+    return _keep(x, keep, 1 / (1 - p) if p < 1 else 0.0)
+
+
+@primitive
+def _keep(x, keep, scale):
+    return namespace(x).where(keep, x * scale, 0)
+
+
+@_keep.vjp("x")
+def _(g, keep, scale):  # the same mask, the same scale
+    return namespace(g).where(keep, g * scale, 0)
+
+
+def _tensor(x: Any) -> Tensor:
+    return x if type(x) is Tensor else wrap(as_array(x))
+
+
+def _one_dtype(*xs: Any) -> list:
+    """Tensors of the one dtype they promote to; None stays None."""
+    tensors = [None if x is None else _tensor(x) for x in xs]
+    dtypes = {x.dtype for x in tensors if x is not None}
+    if len(dtypes) == 1:
+        return tensors
+    dtype = np.result_type(*dtypes)
+    return [x if x is None or x.dtype == dtype else astype(x, dtype) for x in tensors]
+
+
+def _rows(shape: tuple[int, ...]) -> tuple[int, int]:
+    return math.prod(shape[:-1]), shape[-1]
