@@ -76,7 +76,7 @@ def _range(x: Any) -> str:
 
 def _checksums(node: Node) -> list[int]:
     kept = node.kept if isinstance(node.kept, tuple) else ()
-    return [zlib.crc32(np.ascontiguousarray(x)) for x in arrays_in(kept) if type(x) is np.ndarray]
+    return [zlib.crc32(np.ascontiguousarray(x).tobytes()) for x in arrays_in(kept) if type(x) is np.ndarray]
 
 
 def _caller() -> str:

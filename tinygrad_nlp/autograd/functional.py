@@ -48,13 +48,13 @@ def grad(
         roots = [(y.node, cotangent_for(y, g)) for y, g in zip(ys, gs, strict=True)]
         found, owned = sweep(
             [(node, g if create_graph else g.data) for node, g in roots if node is not None],
-            {x.node for x in xs},  # type: ignore[misc]
+            {x.node for x in xs},
             create_graph=create_graph,
             retain_graph=create_graph if retain_graph is None else retain_graph,
         )
     results = []
     for i, x in enumerate(xs):
-        g = found.get(x.node)  # type: ignore[arg-type]
+        g = found.get(x.node)
         if g is None:
             if not allow_unused:
                 raise RuntimeError(

@@ -19,22 +19,32 @@ def bind(module: Any) -> None:
     ops = module
 
 
+def plain_index(index: Any) -> Any:
+    """An index with the arrays of its Tensors."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(i) for i in index)
+    return index.data if isinstance(index, Operators) else index
+
+
 class Operators:
-    """Arithmetic, comparison, indexing. In-place forms work where nothing is recorded, and raise where it is."""
+    """Arithmetic, comparison, indexing, conversion. In-place forms work where nothing is recorded, and raise where it is."""
 
     __slots__ = ()
 
     data: Any
     node: Any
     shape: Any
+    dtype: Any
+    ndim: Any
     is_leaf: Any
+    item: Any
 
     def __getitem__(self, index):
         return ops.getitem(self, index)
 
     def __setitem__(self, index, value) -> None:
         self._refuse_inplace("x[i] = v", "where(mask, v, x) or concat", value)
-        self.data[ops.plain_index(index)] = getattr(value, "data", value) if isinstance(value, Operators) else value
+        self.data[plain_index(index)] = value.data if isinstance(value, Operators) else value
         writes.note(self.data, tick())
 
     def _refuse_inplace(self, what: str, instead: str, value: Any) -> None:
@@ -61,6 +71,23 @@ class Operators:
     def reshape(self, *shape):
         return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
 
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.ndim or self.dtype.kind not in "iu":
+            raise TypeError("only a 0-d integer Tensor is an index")
+        return int(self.data)
+
     def __neg__(self):
         return ops.negative(self)
 
@@ -85,10 +112,10 @@ class Operators:
     def __ge__(self, other):
         return ops.greater_equal(self, other)
 
-    def __eq__(self, other):  # type: ignore[override]
+    def __eq__(self, other):
         return ops.equal(self, other)
 
-    def __ne__(self, other):  # type: ignore[override]
+    def __ne__(self, other):
         return ops.not_equal(self, other)
 
     def __add__(self, other):

@@ -168,7 +168,7 @@ class Primitive:
         if not hasattr(self, "call"):
             self.call = functools.update_wrapper(written, self.forward)
             del self.call.__wrapped__  # type: ignore[attr-defined]
-            self.call.vjp, self.call.primitive = self.vjp, self  # type: ignore[attr-defined]
+            self.call.vjp, self.call.primitive = self.vjp, self
         self.call.__code__ = written.__code__  # the same function object, as rules are declared one by one
         self.call.__globals__.update(scope)
         self.call.source = self.source  # type: ignore[attr-defined]
@@ -191,9 +191,9 @@ class Primitive:
     def lifted(self, node: Node) -> list:
         """What the node kept, as Tensors tied to the graph, so that the rules differentiate through it."""
         kept = []
-        for args, lifts in zip(node.kept, self.lifts, strict=True):
-            args = list(args) if args is not None else None
-            for k, source in lifts if args is not None else ():
+        for asked, lifts in zip(node.kept, self.lifts, strict=True):
+            args = list(asked) if asked is not None else []
+            for k, source in lifts if asked is not None else ():
                 if source < 0:
                     args[k] = wrap(args[k], node) if not self.several else outputs_of(node, args[k])
                 elif node.sources[source] is not None:

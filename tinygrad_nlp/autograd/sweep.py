@@ -87,7 +87,7 @@ def sweep(
             anomaly.check_kept(node)
         if rules is None:
             gradients = function.gradients(node, g, needed, create_graph)
-            steps = ((source, _same, (dx,)) for source, dx in gradients)
+            steps: Iterable[tuple] = ((source, _same, (dx,)) for source, dx in gradients)
         else:
             if function.several:
                 g = function.cotangents(node, g, create_graph)

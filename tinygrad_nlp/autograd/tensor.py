@@ -138,7 +138,7 @@ class Tensor(Operators):
                 f".grad of a tensor made by {node.function.__name__}, which is not a leaf, is not kept: call "
                 "x.retain_grad() before backward(), or ask for it with grad(output, [x])"
             )
-        return node.watch.hooks[_RETAIN].grad
+        return node.watch.hooks[_RETAIN].grad  # type: ignore[attr-defined]
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -244,23 +244,6 @@ class Tensor(Operators):
 
     def to_device(self, device: str, /, *, stream: None = None) -> Tensor:
         return self.to(device)
-
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> int:
-        if self.ndim or self.dtype.kind not in "iu":
-            raise TypeError("only a 0-d integer Tensor is an index")
-        return int(self.data)
 
 
 class Hook:

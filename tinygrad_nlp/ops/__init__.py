@@ -131,7 +131,6 @@ from tinygrad_nlp.ops.hot_paths import (
 )
 from tinygrad_nlp.ops.indexing import (
     getitem,
-    plain_index,
     scatter_add,
     take,
     take_along_axis,

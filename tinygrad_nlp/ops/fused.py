@@ -86,7 +86,7 @@ class FusedBackward:
         found, _ = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
         if create_graph:  # one source may stand for several inputs (q, k and v of one x): its gradient is their sum
             return [(source, found.get(source)) for source in wanted]
-        return [(source, found.get(x)) for source, x in zip(node.sources, inside, strict=True)]
+        return [(source, found.get(x) if x else None) for source, x in zip(node.sources, inside, strict=True)]
 
 
 def _record(function: Any, sources: list, kept: tuple, y: Any) -> Any:

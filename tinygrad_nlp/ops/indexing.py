@@ -4,20 +4,12 @@ import numpy as np
 from nlp_kernels.common import xp as helpers
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.operators import plain_index
 from tinygrad_nlp.autograd.sweep import Piece
 from tinygrad_nlp.autograd.tensor import Tensor
 from tinygrad_nlp.ops.joining import Joining
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
-
-
-def plain_index(index):
-    """An index with the arrays of its Tensors."""
-    if type(index) is Tensor:
-        return index.data
-    if isinstance(index, tuple):
-        return tuple(i.data if type(i) is Tensor else i for i in index)
-    return index
 
 
 def getitem(x, index):
