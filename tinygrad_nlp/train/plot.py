@@ -1,0 +1,44 @@
+"""The picture of a run: loss against steps."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+
+def loss_picture(metrics: list[dict[str, Any]], title: str) -> bytes:
+    """A PNG of training and validation loss, nats on the left axis and bits (nats / ln 2) on the right."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no pyplot: no window, no global state
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    steps, losses = _curve(metrics, "train_loss")
+    width = max(1, len(losses) // 50)
+    axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+    axes.plot(steps[width - 1 :], _running_mean(losses, width), color="tab:blue", label="training")
+    axes.plot(*_curve(metrics, "val_loss"), color="tab:orange", marker="o", markersize=3, label="validation")
+    axes.set(title=title, xlabel="step", ylabel="loss in nats per character")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    ln2 = math.log(2)
+    bits = axes.secondary_yaxis("right", functions=(lambda nats: nats / ln2, lambda bits: bits * ln2))
+    bits.set_ylabel("bits per character")
+    png = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(png)
+    return png.getvalue()
+
+
+def _curve(metrics: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    points = [(line["step"], line[name]) for line in metrics if name in line]
+    steps, values = np.array(points, dtype=float).reshape(-1, 2).T
+    return steps, values
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    return np.convolve(values, np.full(width, 1 / width), "valid") if len(values) else values
