@@ -27,7 +27,7 @@ def plain_index(index: Any) -> Any:
 
 
 class Operators:
-    """Arithmetic, comparison, indexing, conversion. In-place forms work where nothing is recorded, and raise where it is."""
+    """Arithmetic, comparison, indexing, conversion; in-place forms work where nothing is recorded, else they raise."""
 
     __slots__ = ()
 

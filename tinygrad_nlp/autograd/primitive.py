@@ -84,7 +84,7 @@ class Primitive:
     """
 
     source: str  # the Python text of the call
-    call: Callable  # the differentiable function itself
+    call: Any  # the differentiable function itself
 
     def __init__(self, forward: Callable, *, broadcasts: bool = False, several: bool = False):
         self.__name__ = forward.__name__
@@ -164,14 +164,14 @@ class Primitive:
             "generic": np.generic,
         }
         exec(compile(self.source, f"<primitive {self.__name__}>", "exec"), scope)
-        written = scope[self.__name__]
+        written: Any = scope[self.__name__]
         if not hasattr(self, "call"):
             self.call = functools.update_wrapper(written, self.forward)
-            del self.call.__wrapped__  # type: ignore[attr-defined]
+            del self.call.__wrapped__
             self.call.vjp, self.call.primitive = self.vjp, self
         self.call.__code__ = written.__code__  # the same function object, as rules are declared one by one
         self.call.__globals__.update(scope)
-        self.call.source = self.source  # type: ignore[attr-defined]
+        self.call.source = self.source
 
     def _signature(self) -> str:
         """The forward function's own signature; defaults are fetched by name."""

@@ -11,6 +11,8 @@ from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 
 from tinygrad_nlp.autograd import operators
 from tinygrad_nlp.autograd.arrays import Array, is_array, namespace
+from tinygrad_nlp.autograd.convert import as_array, to_host
+from tinygrad_nlp.autograd.graph import Graph
 from tinygrad_nlp.autograd.node import Leaf, Node, tick
 from tinygrad_nlp.autograd.operators import Operators
 from tinygrad_nlp.autograd.sweep import sweep
@@ -97,7 +99,7 @@ class Tensor(Operators):
         return sys.modules[__name__.partition(".")[0]]
 
     def __repr__(self) -> str:
-        body = np.array2string(_to_host(self.data), separator=", ", prefix="Tensor(", threshold=60, edgeitems=3)
+        body = np.array2string(to_host(self.data), separator=", ", prefix="Tensor(", threshold=60, edgeitems=3)
         notes = [] if self.dtype in (np.float32, np.int64, np.bool_) else [f"dtype={self.dtype}"]
         if self.device != "cpu":
             notes.append(f"device={self.device!r}")
@@ -203,6 +205,10 @@ class Tensor(Operators):
         """The same array (not a copy), cut off from the graph."""
         return wrap(self.data)
 
+    def graph(self) -> Graph:
+        """The graph that made this tensor: `print(y.graph())`, `y.graph().save("y.svg")`, drawn in a notebook."""
+        return Graph(self.node, self.name or "output")
+
     # Exchange ------------------------------------------------------------------------------------------------------
 
     def item(self) -> float | int | bool:
@@ -220,7 +226,7 @@ class Tensor(Operators):
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         self._refuse_export("an array")
-        return np.array(_to_host(self.data), dtype=dtype, copy=copy)
+        return np.array(to_host(self.data), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **kwargs):
         self._refuse_export("a DLPack capsule")
@@ -280,26 +286,6 @@ def wrap(data: Array, node: Node | None = None) -> Tensor:
     return x
 
 
-def as_array(data: Any, dtype: Any = None) -> Array:
-    """The array of a Tensor, an array as it is, or a new array: Python floats become float32."""
-    if type(data) is Tensor:
-        data = data.data
-    if is_array(data):
-        return data if dtype is None or data.dtype == dtype else namespace(data).astype(data, dtype)
-    if isinstance(data, np.generic):
-        return np.asarray(data, dtype)
-    if isinstance(data, (list, tuple)):
-        data = _plain_nest(data)
-    array = np.asarray(data, dtype)
-    if array.dtype.kind in "OUSV":
-        raise DtypeError(f"cannot make a Tensor of {type(data).__name__} (dtype {array.dtype})")
-    return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
-
-
-def _plain_nest(data):
-    return [_plain_nest(d) if isinstance(d, (list, tuple)) else (d.data if type(d) is Tensor else d) for d in data]
-
-
 def cotangent_for(y: Tensor, g: Any) -> Tensor:
     """The cotangent of an output: 1 for a scalar, else of the output's shape, cast to its dtype."""
     if g is None:
@@ -319,7 +305,3 @@ def _rebuild(data, requires_grad, name, grad) -> Tensor:
     if grad is not None:
         x.grad = grad
     return x
-
-
-def _to_host(data: Array) -> np.ndarray:
-    return data if isinstance(data, np.ndarray) else data.get()

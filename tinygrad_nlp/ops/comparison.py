@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nlp.autograd.arrays import namespace
-from tinygrad_nlp.autograd.tensor import Tensor, as_array, wrap
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 
 def _constant(name: str, meaning: str) -> Callable[..., Any]:

@@ -4,7 +4,8 @@ import numpy as np
 from nlp_kernels.errors import DeviceError
 
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
-from tinygrad_nlp.autograd.tensor import as_array, wrap
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.tensor import wrap
 
 bool = np.dtype("bool")
 int8, int16, int32, int64 = (np.dtype(f"int{n}") for n in (8, 16, 32, 64))

@@ -20,7 +20,8 @@ from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
-from tinygrad_nlp.autograd.tensor import as_array, wrap
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.fused import Fused
 from tinygrad_nlp.ops.shape import astype, broadcast_to, moveaxis, reshape
 
@@ -52,7 +53,7 @@ def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
         keep = np.broadcast_to(as_array(keep), x.shape) if type(x.data) is np.ndarray else as_array(keep)
         keep = namespace(keep).broadcast_to(keep, x.shape)
         keep = (keep if last else namespace(keep).moveaxis(keep, axis, -1)).reshape(_rows(rows.shape))
-    y = reshape(_softmax(reshape(rows, _rows(rows.shape)), keep, **hyper), rows.shape)
+    y = _shaped(_softmax(_shaped(rows, _rows(rows.shape)), keep, **hyper), rows.shape)
     return y if last else moveaxis(y, -1, axis)
 
 
@@ -62,7 +63,7 @@ def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smooth
     if target.shape != x.shape[:-1]:
         raise ShapeError(f"cross_entropy: logits {x.shape} need targets of shape {x.shape[:-1]}, got {target.shape}")
     hyper = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
-    return reshape(_cross_entropy(reshape(x, _rows(x.shape)), target.reshape(-1), **hyper), target.shape)
+    return _shaped(_cross_entropy(_shaped(x, _rows(x.shape)), target.reshape(-1), **hyper), target.shape)
 
 
 def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activation: str = "none") -> Tensor:
@@ -75,9 +76,9 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activ
         raise ShapeError(f"linear: input {x.shape} and weight {weight.shape}: the last sizes must agree")
     shape = (*x.shape[:-1], weight.shape[0])
     if residual is not None:
-        residual = reshape(broadcast_to(residual, shape), _rows(shape))
-    rows = reshape(x, _rows(x.shape))
-    return reshape(_matmul(rows, weight, bias, residual, activation=activation, transpose_w=True), shape)
+        residual = _shaped(residual if residual.shape == shape else broadcast_to(residual, shape), _rows(shape))
+    rows = _shaped(x, _rows(x.shape))
+    return _shaped(_matmul(rows, weight, bias, residual, activation=activation, transpose_w=True), shape)
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: float = 1e-5) -> Any:
@@ -92,9 +93,9 @@ def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: floa
         raise ShapeError(f"layer_norm: input {x.shape} and residual {residual.shape} must have one shape")
     rows = _rows(x.shape)
     if residual is None:
-        return reshape(_layer_norm(reshape(x, rows), gamma, beta, None, eps=eps), x.shape)
-    y, h = _layer_norm(reshape(x, rows), gamma, beta, reshape(residual, rows), eps=eps)
-    return reshape(y, x.shape), reshape(h, x.shape)
+        return _shaped(_layer_norm(_shaped(x, rows), gamma, beta, None, eps=eps), x.shape)
+    y, h = _layer_norm(_shaped(x, rows), gamma, beta, _shaped(residual, rows), eps=eps)
+    return _shaped(y, x.shape), _shaped(h, x.shape)
 
 
 def attention(
@@ -171,3 +172,7 @@ def _one_dtype(*xs: Any) -> list:
 
 def _rows(shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(shape[:-1]), shape[-1]
+
+
+def _shaped(x: Any, shape: tuple[int, ...]) -> Any:
+    return x if x.shape == shape else reshape(x, shape)

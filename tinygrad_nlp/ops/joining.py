@@ -3,9 +3,10 @@
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp.autograd.arrays import namespace
+from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.modes import is_recording
 from tinygrad_nlp.autograd.node import Node
-from tinygrad_nlp.autograd.tensor import Tensor, as_array, wrap
+from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 
 class Joining:

@@ -1,0 +1,37 @@
+"""From Python objects to arrays, and back to the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from nlp_kernels.errors import DtypeError
+
+from tinygrad_nlp.autograd.arrays import Array, is_array, namespace
+from tinygrad_nlp.autograd.operators import Operators
+
+
+def as_array(data: Any, dtype: Any = None) -> Array:
+    """The array of a Tensor, an array as it is, or a new array: Python floats become float32."""
+    if isinstance(data, Operators):
+        data = data.data
+    if is_array(data):
+        return data if dtype is None or data.dtype == dtype else namespace(data).astype(data, dtype)
+    if isinstance(data, np.generic):
+        return np.asarray(data, dtype)
+    if isinstance(data, (list, tuple)):
+        data = _plain_nest(data)
+    array = np.asarray(data, dtype)
+    if array.dtype.kind in "OUSV":
+        raise DtypeError(f"cannot make a Tensor of {type(data).__name__} (dtype {array.dtype})")
+    return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
+
+
+def _plain_nest(data):
+    plain = (d.data if isinstance(d, Operators) else d for d in data)
+    return [_plain_nest(d) if isinstance(d, (list, tuple)) else d for d in plain]
+
+
+def to_host(data: Array) -> np.ndarray:
+    """The array in the CPU's memory."""
+    return data if isinstance(data, np.ndarray) else data.get()

@@ -1,0 +1,1 @@
+"""Looking inside the library: graphs now, the equations and their gradients."""
