@@ -1,0 +1,60 @@
+"""Plant a bug in a reference, and see the contract find it: tests that cannot fail prove nothing."""
+
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from cases import HotPath, generators
+from contract import assert_backward_is_the_derivative, assert_no_worse_than_the_problem, draw_cotangents, evaluate
+from hypothesis import Phase, given, settings
+
+QUIET = {"deadline": None, "database": None, "derandomize": True, "phases": [Phase.generate]}
+
+
+def plant(reference: ModuleType, right: str, wrong: str) -> ModuleType:
+    """The reference with one piece of its text replaced."""
+    text = Path(str(reference.__file__)).read_text()
+    assert text.count(right) >= 1, f"{reference.__name__} has no {right!r}"
+    mutant = module_from_spec(spec_from_loader(f"mutant of {reference.__name__}", loader=None))
+    exec(compile(text.replace(right, wrong), mutant.__name__, "exec"), mutant.__dict__)
+    return mutant
+
+
+def assert_derivative_catches(path: HotPath, right: str, wrong: str) -> None:
+    """The finite differences of the contract refuse the mutant's backward, and pass the reference's."""
+    mutant = plant(path.reference, right, wrong)
+
+    def check(kernel):
+        @given(case=path.cases(np.float64), rng=generators())
+        @settings(**QUIET, max_examples=100)
+        def differences(case, rng):
+            assert_backward_is_the_derivative(path, case, rng, kernel)
+
+        differences()
+
+    check(path.reference)
+    with pytest.raises(AssertionError, match="along a random direction"):
+        check(mutant)
+
+
+def assert_accuracy_catches(path: HotPath, right: str, wrong: str) -> None:
+    """The contract's comparison with extended precision refuses the mutant, and passes the reference."""
+    mutant = plant(path.reference, right, wrong)
+
+    def check(kernel):
+        @given(data=st.data(), rng=generators())
+        @settings(**QUIET, max_examples=100)
+        def comparison(data, rng):
+            case = data.draw(path.cases(np.float32))
+            cotangents = draw_cotangents(path, case, rng)
+            ours = evaluate(kernel, path, case, cotangents)
+            assert_no_worse_than_the_problem(ours, path, case, cotangents, peer=False)
+
+        comparison()
+
+    check(path.reference)
+    with np.errstate(all="ignore"), pytest.raises(AssertionError, match="is off by"):
+        check(mutant)
