@@ -37,13 +37,11 @@ def test_equals_pytorch(lookup):
 
 @given(lookup=lookups())
 def test_both_conventions_of_the_notes(lookup):
-    """E01, E02: the row T[j] is the column E o_j of E = Tᵀ, the product with a one-hot vector; dE = dTᵀ."""
+    """E01, E02: o_i · o_j = 1[i=j]; the row T[j] is the column E o_j of E = Tᵀ, and dE = dTᵀ."""
     T, indices, dy, _ = lookup
     V, D = T.shape
     one_hot, dY = np.eye(V)[indices.reshape(-1)], dy.reshape(indices.size, D)
-    np.testing.assert_array_equal(
-        one_hot @ one_hot.T, indices.reshape(-1, 1) == indices.reshape(1, -1)
-    )  # o_i · o_j = 1[i=j]
+    np.testing.assert_array_equal(one_hot @ one_hot.T, indices.reshape(-1, 1) == indices.reshape(1, -1))
     y, saved = embedding.forward(T, indices)
     E = T.T
     np.testing.assert_allclose(y.reshape(indices.size, D).T, E @ one_hot.T, rtol=1e-15)
