@@ -13,7 +13,10 @@ from nlp_kernels.errors import AnomalyError
 from tinygrad_nlp.autograd.arrays import is_array, namespace
 from tinygrad_nlp.autograd.node import Node
 
-_HERE = tuple(str(Path(sys.modules[name].__file__ or "").parent) for name in ("tinygrad_nlp", "nlp_kernels"))
+_HERE = (
+    *(str(Path(sys.modules[name].__file__ or "").parent) for name in ("tinygrad_nlp", "nlp_kernels")),
+    "<primitive",
+)
 
 
 def check_forward(node: Node | None, function: Any, names: list[str], inputs: Any, outputs: Any) -> None:

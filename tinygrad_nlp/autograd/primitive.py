@@ -25,10 +25,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import DtypeError, ShapeError
+from nlp_kernels.errors import DtypeError, ShapeError, TinygradError
 
 from tinygrad_nlp.autograd import anomaly, operators
 from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.modes import ANOMALY, RECORD, mode
 from tinygrad_nlp.autograd.node import Node, Output, tick
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
@@ -38,6 +39,8 @@ def {name}({signature}):
 {unwrap}
     try:
         y = forward({arguments})
+    except TinygradError:
+        raise
     except (ValueError, IndexError, TypeError) as error:
         raise primitive.explained(error, ({inputs},)) from error
     if type(y) is not ndarray:
@@ -73,6 +76,16 @@ def cotangents_of(node: Node, parts: dict, create_graph: bool) -> tuple:
     if create_graph:
         missing = {i: wrap(z) for i, z in missing.items()}
     return tuple((parts | missing)[i] for i in range(len(node.shape)))
+
+
+_UNWRAP_ONE = """\
+    if type({x}) is Tensor:
+        node_{x}, {x} = {x}.node, {x}.data
+    else:
+        node_{x} = None
+        if type({x}) is not ndarray:
+            {x} = as_array({x})
+"""
 
 
 class Primitive:
@@ -141,7 +154,7 @@ class Primitive:
         self.source = _CALL.format(
             name=self.__name__,
             signature=self._signature(),
-            unwrap="".join(_UNWRAP.format(x=n) for n in self.inputs).rstrip(),
+            unwrap="".join((_UNWRAP_ONE if [n] == self.names else _UNWRAP).format(x=n) for n in self.inputs).rstrip(),
             arguments=", ".join([*self.inputs, *(f"{h}={h}" for h in self.hyper)]),
             inputs=", ".join(self.inputs),
             constant="True" if self.several else " and ".join(f"{n} is None" for n in nodes) or "True",
@@ -162,6 +175,8 @@ class Primitive:
             "new": object.__new__,
             "ndarray": np.ndarray,
             "generic": np.generic,
+            "as_array": as_array,
+            "TinygradError": TinygradError,
         }
         exec(compile(self.source, f"<primitive {self.__name__}>", "exec"), scope)
         written: Any = scope[self.__name__]
