@@ -1,0 +1,72 @@
+"""Adam and AdamW, by the kernel of `nlp_kernels.adamw`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nlp_kernels import adamw
+
+from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.arrays import Array
+from tinygrad_nlp.optim.optimizer import Optimizer, zeros
+
+
+class Adam(Optimizer):
+    """m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², θ ← θ - η (m/(1-β₁ᵗ)) / (√(v/(1-β₂ᵗ)) + ε), t from 1  (E55).
+
+    Here weight decay is L2 regularisation: g is the gradient plus λθ (Kingma and Ba 2015, arXiv:1412.6980).
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ):
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, defaults)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        betas = group["betas"]
+        self._require(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers in [0, 1)")
+
+    def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "exp_avg": zeros(p), "exp_avg_sq": zeros(p)}
+
+    def _update(self, data: Array, g: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
+        state["step"] += 1
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        adamw.step(
+            data, g, m, v,
+            t=state["step"], lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
+            weight_decay=group["weight_decay"], decoupled=self.decoupled, out=(data, m, v),
+        )  # fmt: skip
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: θ ← θ - η (m̂ / (√v̂ + ε) + λθ), m and v of the gradient alone  (E55).
+
+    Loshchilov and Hutter 2019, arXiv:1711.05101.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)

@@ -1,0 +1,71 @@
+"""Gradient clipping (E22)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from nlp_kernels.errors import AnomalyError
+
+from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.arrays import Array, namespace
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> float:
+    """g ← g · min(1, c/‖g‖), ‖g‖ over all parameters together; returns ‖g‖ before clipping  (E22).
+
+    Exactly the equation: PyTorch divides by ‖g‖ + 1e-6. Gradients of 0 stay 0; `max_norm` = ∞ only measures. A norm
+    that is not finite leaves the gradients as they are, or raises AnomalyError with `error_if_nonfinite`.
+    """
+    tensors = _with_gradient(parameters)
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
+    total = _norm([g.data for g in tensors], float(norm_type))
+    if not math.isfinite(total):
+        if error_if_nonfinite:
+            raise AnomalyError(f"clip_grad_norm_: the gradients of {len(tensors)} parameters have the norm {total}")
+        return total
+    if total > max_norm:
+        for g in tensors:
+            g.data *= max_norm / total
+    return total
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """g ← max(-c, min(c, g)), elementwise  (E22)."""
+    if not clip_value >= 0:
+        raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
+    for g in _with_gradient(parameters):
+        namespace(g.data).clip(g.data, -clip_value, clip_value, out=g.data)
+
+
+def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The gradients of the parameters that have one, each once."""
+    tensors = [parameters] if isinstance(parameters, Tensor) else parameters
+    gradients = [p.grad for p in tensors if p.requires_grad]
+    return list({id(g): g for g in gradients if g is not None}.values())
+
+
+def _norm(gradients: list[Array], p: float) -> float:
+    if not gradients:
+        return 0.0
+    if p == math.inf:
+        return max(float(namespace(g).max(abs(g))) if g.size else 0.0 for g in gradients)
+    if p == 2:
+        return math.sqrt(math.fsum(_sum_of_squares(g) for g in gradients))
+    return math.fsum(float((abs(g).astype("float64") ** p).sum()) for g in gradients) ** (1 / p)
+
+
+def _sum_of_squares(g: Any) -> float:
+    row = g.reshape(-1)
+    total = float(row @ row)
+    if not 0 < total < math.inf:  # float32 overflows beyond 1e19, and underflows below 1e-23
+        row = row.astype("float64")
+        total = float(row @ row)
+    return total

@@ -1,0 +1,176 @@
+"""What optimisers share: parameter groups, their state, and its storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from nlp_kernels.errors import ShapeError
+
+from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.arrays import Array, namespace, writes
+from tinygrad_nlp.autograd.node import tick
+
+
+class Optimizer:
+    """θ ← θ - update(∂L/∂θ), in place, for every parameter that has a gradient.
+
+    `params` is an iterable of leaf Tensors, or of dicts {"params": …, hyperparameters of that group}. An optimiser
+    states its hyperparameters in `defaults` (checked by `_check`), the state of a parameter in `_new_state`, and one
+    step in `_update`.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        if isinstance(params, (Tensor, Mapping)):
+            raise TypeError(f"{self._name}: parameters come in a list, or groups of them in a list of dicts")
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{self._name}: the list of parameters is empty; pass model.parameters()")
+        if not isinstance(groups[0], Mapping):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  { ({k: v for k, v in g.items() if k != 'params'}) }, {len(g['params'])} tensors"
+            for g in self.param_groups
+        ]
+        return "\n".join([f"{self._name}(", *lines, ")"])
+
+    # What an optimiser defines -------------------------------------------------------------------------------------
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for a hyperparameter out of range."""
+        for name in ("lr", "eps", "weight_decay"):
+            self._require(group, name, group.get(name, 0) >= 0, "not negative")
+
+    def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """The state of a parameter before its first step."""
+        return {}
+
+    def _update(self, data: Array, g: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """One step: change `data` and the state's arrays in place."""
+        raise NotImplementedError(f"{self._name} defines no _update()")
+
+    # Use -----------------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One step for every parameter that has a gradient; the others are left as they are."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if not p.requires_grad or p.grad is None:
+                    continue
+                if p not in self.state:
+                    self.state[p] = self._new_state(p, group)
+                g = p.grad.data
+                g = g if g.dtype == p.dtype else namespace(g).astype(g, p.dtype)
+                self._update(p.data, -g if group["maximize"] else g, self.state[p], group)
+                writes.note(p.data, tick())
+
+    def zero_grad(self) -> None:
+        """Forget the gradients: `.grad` of every parameter becomes None."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.requires_grad:
+                    p.grad = None
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Take over more parameters, with their own hyperparameters where the group names them."""
+        group = dict(group)
+        unknown = set(group) - {"params", "name", "lr_scale", *self.defaults}
+        if "params" not in group or unknown:
+            wrong = f"unknown {', '.join(sorted(unknown))}" if unknown else "no 'params'"
+            raise ValueError(f"{self._name}: a parameter group with {wrong}; it may have {', '.join(self.defaults)}")
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{self._name}: parameter {i} is {type(p).__name__}, not a Tensor")
+            if not p.is_leaf:
+                raise ValueError(f"{self._name}: parameter {i}, of shape {p.shape}, is the result of a computation")
+            if id(p) in known:
+                raise ValueError(f"{self._name}: parameter {i}, of shape {p.shape}, is given twice")
+            known.add(id(p))
+        group = {**self.defaults, **group, "params": params}
+        self._check(group)
+        self.param_groups.append(group)
+
+    def _require(self, group: dict[str, Any], name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise ValueError(f"{self._name}: {name} must be {rule}, got {group[name]}")
+
+    # Storage -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number of a parameter: {name: array or int}}, "param_groups": [{…, "params": numbers}]}, copies."""
+        numbers = {id(p): i for i, p in enumerate(self._all())}
+        state = {numbers[id(p)]: {k: _host_copy(v) for k, v in values.items()} for p, values in self.state.items()}
+        groups = [{**group, "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups]
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave: parameters are matched by their number, hyperparameters by group.
+
+        Raises ShapeError for other groups or shapes, ValueError for the state of another optimiser; nothing is changed
+        then.
+        """
+        groups = state_dict["param_groups"]
+        ours, theirs = ([len(g["params"]) for g in gs] for gs in (self.param_groups, groups))
+        if ours != theirs:
+            raise ShapeError(f"{self._name}: a state of groups of {theirs} parameters, this one has groups of {ours}")
+        new_groups = []
+        for group, new in zip(self.param_groups, groups, strict=True):
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in new.items() if k != "params"}
+            if missing := set(self.defaults) - set(values):
+                raise ValueError(f"{self._name}: the state has no {', '.join(sorted(missing))}; another optimiser's?")
+            merged = {**group, **values}
+            self._check(merged)
+            new_groups.append(merged)
+        places = [(p, n, g) for old, new, g in zip(self.param_groups, groups, new_groups, strict=True)
+                  for p, n in zip(old["params"], new["params"], strict=True)]  # fmt: skip
+        loaded = {int(number): values for number, values in state_dict["state"].items()}
+        new_state = {p: self._loaded(p, n, loaded[n], group) for p, n, group in places if n in loaded}
+        for group, merged in zip(self.param_groups, new_groups, strict=True):
+            group.update(merged)
+        self.state = new_state
+
+    def _loaded(self, p: Tensor, number: int, values: Mapping[str, Any], group: dict[str, Any]) -> dict[str, Any]:
+        """The state of one parameter, in its dtype and on its device."""
+        state = self._new_state(p, group)
+        if set(values) != set(state):
+            raise ValueError(
+                f"{self._name}: parameter {number} has the state {', '.join(values)}, expected {', '.join(state)}"
+            )
+        for name, fresh in state.items():
+            if isinstance(fresh, int):
+                state[name] = int(values[name])
+            elif np.shape(values[name]) != fresh.shape:
+                raise ShapeError(
+                    f"{self._name}: {name} of parameter {number} has shape {np.shape(values[name])}, "
+                    f"the parameter's is {fresh.shape}"
+                )
+            else:
+                fresh[...] = namespace(fresh).asarray(values[name], dtype=fresh.dtype)
+        return state
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+
+def _host_copy(value: Any) -> Any:
+    return value if isinstance(value, int) else np.array(Tensor(value).numpy(), copy=True)
+
+
+def zeros(p: Tensor) -> Array:
+    """An array of 0 like a parameter's."""
+    return namespace(p.data).zeros_like(p.data)
