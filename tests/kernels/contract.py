@@ -112,7 +112,7 @@ def check_infinities(name: str, a: np.ndarray, b: np.ndarray) -> None:
     assert a.shape == b.shape, f"{name} is {a.shape}, not {b.shape}"
     wrong = np.isfinite(a) != np.isfinite(b)
     wrong |= ~np.isfinite(b) & (a != b)
-    assert not wrong.any(), f"{name}: {a[wrong]} where {b[wrong]} is right"
+    assert not wrong.any(), f"{name} is off by infinity: {a[wrong]} where {b[wrong]} is right"
 
 
 def _wide(arrays):

@@ -12,7 +12,7 @@ from contract import (
     evaluate,
     wide,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from nlp_kernels import dispatch
 
 SERVED = [(path, name) for path in ALL for name in dispatch.backends(path.name) if name != "cuda"]
@@ -25,7 +25,6 @@ def test_every_hot_path_has_its_cases():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize(("path", "backend"), SERVED, ids=lambda v: getattr(v, "name", v))
 @given(data=st.data(), rng=generators())
-@settings(deadline=None, max_examples=60)
 def test_no_worse_than_the_problem_itself(path, backend, dtype, data, rng):
     case = data.draw(path.cases(dtype))
     cotangents = tuple(data.draw(layouts(c)) for c in draw_cotangents(path, case, rng))
@@ -40,14 +39,12 @@ def test_no_worse_than_the_problem_itself(path, backend, dtype, data, rng):
 
 @pytest.mark.parametrize("path", FUNCTIONS, ids=lambda path: path.name)
 @given(data=st.data(), rng=generators())
-@settings(deadline=None, max_examples=100)
 def test_backward_is_the_derivative_of_forward(path, data, rng):
     assert_backward_is_the_derivative(path, data.draw(path.cases(np.float64)), rng)
 
 
 @pytest.mark.parametrize("path", FUNCTIONS, ids=lambda path: path.name)
 @given(data=st.data(), rng=generators())
-@settings(deadline=None, max_examples=50)
 def test_saved_is_a_cache(path, data, rng):
     """`saved=None` recomputes: the same gradients, to the rounding of extended precision."""
     case = wide(data.draw(path.cases(np.float64)))

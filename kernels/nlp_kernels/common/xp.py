@@ -131,22 +131,23 @@ def _scatter_add_numpy(updates, indices, n_rows):
 
 
 def _erf_extended(x):
-    """erf in the precision of `numpy.longdouble`, which SciPy lacks.
+    """erf in the precision of `numpy.longdouble`, which SciPy lacks; a = |x|, the sign comes last.
 
-    |x| < 2: 2/√π exp(-x²) Σ_n 2ⁿ x^(2n+1) / (2n+1)!!  (DLMF 7.6.2; all terms of one sign, nothing cancels)
-    beyond: 1 - exp(-x²) / (√π (x + ½/(x + 1/(x + 3/2/(x + …)))))  (DLMF 7.9.1)
+    a < 2: 2/√π exp(-a²) Σ_n 2ⁿ a^(2n+1) / (2n+1)!!  (DLMF 7.6.2; all terms are positive, nothing cancels)
+    beyond: 1 - exp(-a²) / (√π (a + ½/(a + 1/(a + 3/2/(a + …)))))  (DLMF 7.9.1)
     """
-    near = np.where(np.abs(x) < 2, x, 0)
+    a = np.abs(np.asarray(x))
+    near = np.where(a < 2, a, 0)
     term = total = near
     for n in range(1, 100):
         term = term * (2 * near * near) / (2 * n + 1)
         total = total + term
-    far = np.clip(np.abs(x), 2, 12)  # erf(12) = 1 - 1e-64; NaN stays NaN
+    far = np.clip(a, 2, 12)  # erf(12) = 1 - 1e-64; NaN stays NaN
     fraction = far
     for k in range(200, 0, -1):
         fraction = far + (np.longdouble(k) / 2) / fraction
     tail = 1 - np.exp(-far * far) / (SQRT_PI * fraction)
-    return np.where(np.abs(x) < 2, 2 / SQRT_PI * np.exp(-near * near) * total, np.copysign(tail, x))
+    return np.copysign(np.where(a < 2, 2 / SQRT_PI * np.exp(-near * near) * total, tail), x)
 
 
 def _scipy(module):

@@ -45,8 +45,6 @@ def _inputs(function, x, keep, temperature):
         check.boolean(function, "keep", keep)
         padded = (1,) * (2 - len(keep.shape)) + tuple(keep.shape)
         if len(padded) != 2 or any(k not in (1, n) for k, n in zip(padded, x.shape, strict=True)):
-            raise ShapeError(
-                f"{function}: keep has shape {tuple(keep.shape)}, not broadcastable to x's {tuple(x.shape)}"
-            )
+            raise ShapeError(f"{function}: keep {tuple(keep.shape)} does not broadcast to x {tuple(x.shape)}")
         keep = check.contiguous(array_namespace(x, keep).reshape(keep, padded))
     return check.contiguous(x), keep

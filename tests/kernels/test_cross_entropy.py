@@ -1,0 +1,130 @@
+"""Cross-entropy beyond the contract: PyTorch, the long way, ignored rows, smoothing, and planted bugs."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from cases import generators
+from cases.cross_entropy import HOT_PATH
+from hypothesis import given
+from nlp_kernels import cross_entropy, softmax
+from nlp_kernels.errors import DtypeError, ShapeError
+from planted import assert_accuracy_catches, assert_derivative_catches
+
+SHAPES = st.tuples(st.integers(0, 6), st.integers(1, 40))
+SMOOTHING = st.sampled_from([0.0, 0.1, 1.0])
+
+
+@given(rng=generators(), shape=SHAPES, label_smoothing=SMOOTHING, reduction=st.sampled_from(["none", "sum", "mean"]))
+def test_equals_pytorch(rng, shape, label_smoothing, reduction):
+    torch = pytest.importorskip("torch")
+    x, (N, C) = 5 * rng.normal(size=shape), shape
+    target = np.where(rng.random(N) < 0.3, -100, rng.integers(0, C, N))
+    counted = max((target != -100).sum(), 1)  # the mean divides by the rows that count; of none, PyTorch makes NaN
+    reduction = "sum" if reduction == "mean" and not np.any(target != -100) else reduction
+    dloss = {"none": rng.normal(size=N), "sum": np.ones(N), "mean": np.ones(N) / counted}[reduction]
+    X = torch.tensor(x, requires_grad=True)
+    L = torch.nn.functional.cross_entropy(X, torch.tensor(target), label_smoothing=label_smoothing, reduction=reduction)
+    loss, saved = cross_entropy.forward(x, target, label_smoothing=label_smoothing)
+    (dx,) = cross_entropy.backward(dloss, x, target, saved, label_smoothing=label_smoothing)
+    total = loss if reduction == "none" else dloss @ loss
+    np.testing.assert_allclose(total, L.detach(), rtol=1e-12, atol=1e-13)
+    (theirs,) = torch.autograd.grad(L, X, torch.tensor(dloss) if reduction == "none" else None)
+    np.testing.assert_allclose(dx, theirs, rtol=1e-11, atol=1e-14)
+
+
+@given(rng=generators(), shape=SHAPES, label_smoothing=SMOOTHING)
+def test_the_long_way_through_log_softmax(rng, shape, label_smoothing):
+    """L = -Σ q log p with q written out; dx through softmax's own backward."""
+    x, (N, C) = rng.normal(size=shape), shape
+    target, g = rng.integers(0, C, N), rng.normal(size=N)
+    q = (1 - label_smoothing) * np.eye(C)[target] + label_smoothing / C
+    logp, saved = softmax.forward(x, log=True)
+    (long,) = softmax.backward(-g[:, None] * q, x, None, saved, log=True)
+    loss, saved = cross_entropy.forward(x, target, label_smoothing=label_smoothing)
+    (dx,) = cross_entropy.backward(g, x, target, saved, label_smoothing=label_smoothing)
+    np.testing.assert_allclose(loss, -(q * logp).sum(axis=1), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dx, long, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(dx.sum(axis=1), 0, atol=1e-14)
+
+
+@given(rng=generators(), shape=SHAPES, label_smoothing=SMOOTHING)
+def test_ignored_rows_count_nothing(rng, shape, label_smoothing):
+    """Neither their logits nor their cotangents are seen, and their index may be any number."""
+    x, (N, C) = rng.normal(size=shape), shape
+    ignored = rng.random(N) < 0.5
+    target, g = np.where(ignored, 7_000_000, rng.integers(0, C, N)), rng.normal(size=N)
+    hyper = {"ignore_index": 7_000_000, "label_smoothing": label_smoothing}
+    loss, saved = cross_entropy.forward(x, target, **hyper)
+    (dx,) = cross_entropy.backward(np.where(ignored, np.nan, g), x, target, saved, **hyper)
+    assert np.all(loss[ignored] == 0)
+    assert np.all(dx[ignored] == 0)
+    alone, saved = cross_entropy.forward(x[~ignored], target[~ignored], **hyper)
+    np.testing.assert_array_equal(loss[~ignored], alone)
+    (dx_alone,) = cross_entropy.backward(g[~ignored], x[~ignored], target[~ignored], saved, **hyper)
+    np.testing.assert_array_equal(dx[~ignored], dx_alone)
+
+
+def test_a_sure_model_has_a_finite_loss_and_a_gradient():
+    x, target = np.asarray([[200.0, 0.0], [1e30, -1e30]], np.float32), np.asarray([1, 1])
+    loss, saved = cross_entropy.forward(x, target)
+    np.testing.assert_array_equal(loss, np.asarray([200, 2e30], np.float32))
+    (dx,) = cross_entropy.backward(np.ones(2, np.float32), x, target, saved)
+    np.testing.assert_allclose(dx, [[1, -1], [1, -1]])
+
+
+def test_smoothing_is_least_at_the_smoothed_truth():
+    """At p = q the gradient is 0 and the loss is the entropy of q."""
+    q = np.asarray([[0.9 + 0.1 / 4, 0.025, 0.025, 0.025]])
+    loss, saved = cross_entropy.forward(np.log(q), np.asarray([0]), label_smoothing=0.1)
+    np.testing.assert_allclose(loss, -(q * np.log(q)).sum())
+    (dx,) = cross_entropy.backward(np.ones(1), np.log(q), np.asarray([0]), saved, label_smoothing=0.1)
+    np.testing.assert_allclose(dx, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("(p - q)", "p"),
+        ("(1 - eps) * xp.astype(hit, x.dtype) + eps / C", "xp.astype(hit, x.dtype)"),
+        ("+ eps / C", "+ eps * (1 - xp.astype(hit, x.dtype)) / C"),
+        ("xp.where(target != ignore_index, dloss, 0.0)", "dloss"),
+        ("xp.exp((x - m) - log_z)", "xp.exp(x - m)"),
+        ("xp.expand_dims(g, axis=-1) * (p - q)", "(p - q)"),
+    ],
+    ids=["truth", "smoothing", "smoothing-of-the-others-only", "ignored", "normaliser", "cotangent"],
+)
+def test_planted_bugs_are_caught(right, wrong):
+    with np.errstate(all="ignore"):
+        assert_derivative_catches(HOT_PATH, right, wrong)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("m = row_max(x)", "m = 0 * row_max(x)"), ("xp.exp((x - m) - log_z)", "xp.exp(x - (m + log_z))")],
+    ids=["max", "one-log-sum-exp"],
+)
+def test_careless_arithmetic_is_caught(right, wrong):
+    assert_accuracy_catches(HOT_PATH, right, wrong)
+
+
+def test_refusals():
+    x, target = np.zeros((2, 3)), np.asarray([0, 1])
+    with pytest.raises(IndexError, match=r"cross_entropy.forward: target contains 3, out of range for size 3"):
+        cross_entropy.forward(x, np.asarray([0, 3]))
+    with pytest.raises(IndexError, match=r"cross_entropy.backward: target contains -1, out of range for size 3"):
+        cross_entropy.backward(x[:, 0], x, np.asarray([-1, 0]), None)
+    with pytest.raises(ShapeError, match=r"cross_entropy.forward: target has shape \(3,\), expected \(2,\)"):
+        cross_entropy.forward(x, np.asarray([0, 1, 2]))
+    with pytest.raises(ShapeError, match=r"x has shape \(2, 0\); a distribution needs at least one class"):
+        cross_entropy.forward(x[:, :0], target)
+    with pytest.raises(ShapeError, match=r"cross_entropy.backward: dloss has shape \(2, 1\), expected \(2,\)"):
+        cross_entropy.backward(x[:, :1], x, target, None)
+    with pytest.raises(DtypeError, match=r"target is float64, expected int32 or int64"):
+        cross_entropy.forward(x, target.astype(np.float64))
+    with pytest.raises(DtypeError, match=r"target is uint8, expected int32 or int64"):
+        cross_entropy.forward(x, target.astype(np.uint8))
+    with pytest.raises(DtypeError, match=r"x is int64"):
+        cross_entropy.forward(x.astype(np.int64), target)
+    for label_smoothing in (-0.1, 1.5, np.nan):
+        with pytest.raises(ValueError, match="label_smoothing"):
+            cross_entropy.forward(x, target, label_smoothing=label_smoothing)
