@@ -1,5 +1,7 @@
 """Indexing reads places; its gradient adds into the places that were read, repeats included."""
 
+import math
+
 import numpy as np
 from nlp_kernels.common import xp as helpers
 
@@ -72,7 +74,7 @@ def _(g, x_shape, indices, axis):
     index = indices.data if type(indices) is Tensor else np.asarray(indices)
     first = g if axis == 0 else xp.moveaxis(g, axis, 0)
     rest = first.shape[1:]
-    rows = xp.reshape(first, (first.shape[0], -1)) if 0 not in rest else xp.reshape(first, (first.shape[0], 0))
+    rows = xp.reshape(first, (first.shape[0], math.prod(rest)))
     n = x_shape[axis]
     total = xp.reshape(scatter_rows(rows, index % n if n else index, n), (n, *rest))
     return total if axis == 0 else xp.moveaxis(total, 0, axis)
