@@ -3,69 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
-from tinygrad_nlp.nn.module import Module
+from tinygrad_nlp.nn.module import MODULE, Module
 
 
-class ModuleList(Module):
+class Modules(Module):
+    """What ModuleList and Sequential share: length, iteration, and the check of what they hold."""
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Module]:
+        return (module for _, module in self._of(MODULE))
+
+    def _hold(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__} holds modules, not {type(module).__name__}")
+        setattr(self, name, module)
+
+
+class ModuleList(Modules):
     """Modules in a list: registered under "0", "1", …, called by whoever holds them."""
 
     def __init__(self, modules: Iterable[Module] = ()):
         super().__init__()
         self.extend(modules)
 
-    def append(self, module: Module) -> Any:
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__} holds modules, not {type(module).__name__}")
-        setattr(self, str(len(self)), module)
+    def append(self, module: Module) -> Self:
+        self._hold(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Any:
+    def extend(self, modules: Iterable[Module]) -> Self:
         for module in modules:
             self.append(module)
         return self
-
-    def __len__(self) -> int:
-        return len(self._kinds)
-
-    def __iter__(self) -> Iterator[Module]:
-        return (self.__dict__[name] for name in self._kinds)
 
     def __getitem__(self, index: int | slice) -> Any:
         modules = list(self)
         return type(self)(modules[index]) if isinstance(index, slice) else modules[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, list(self._kinds)[index], module)
+        self._hold([name for name, _ in self._of(MODULE)][index], module)
 
 
-class Sequential(Module):
+class Sequential(Modules):
     """y = f_n(… f_2(f_1(x))): modules in order, as arguments or as a dict of names."""
 
     def __init__(self, *modules: Any):
         super().__init__()
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], Mapping) else None
         for name, module in named.items() if named is not None else enumerate(modules):
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential holds modules, not {type(module).__name__}")
-            setattr(self, str(name), module)
+            self._hold(str(name), module)
 
     def forward(self, x: Any) -> Any:
         for module in self:
             x = module(x)
         return x
 
-    def __len__(self) -> int:
-        return len(self._kinds)
-
-    def __iter__(self) -> Iterator[Module]:
-        return (self.__dict__[name] for name in self._kinds)
-
     def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return Sequential({name: self.__dict__[name] for name in list(self._kinds)[index]})
-        return list(self)[index]
+        held = list(self._of(MODULE))
+        return Sequential(dict(held[index])) if isinstance(index, slice) else held[index][1]
 
 
 class Identity(Module):

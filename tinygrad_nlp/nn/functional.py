@@ -114,7 +114,11 @@ def scaled_dot_product_attention(
     keep = keep_of("attn_mask", attn_mask, true_attends=True)
     if is_causal and T != S:  # the kernel's `causal` aligns the last query with the last key
         keep = both(keep, causal_keep(q.data, T, S))
-    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    try:
+        lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    except ValueError:
+        shapes = f"query {q.shape}, key {k.shape}, value {v.shape}"
+        raise ShapeError(f"scaled_dot_product_attention: the leading axes of {shapes} do not fit together") from None
     four = (math.prod(lead[:-1]), lead[-1] if lead else 1)
     if keep is not None and len(lead) != 2:
         keep = namespace(keep).broadcast_to(keep, (*lead, T, S)).reshape(*four, T, S)
@@ -174,8 +178,10 @@ def binary_cross_entropy_with_logits(
     """
     z, y = _same_shapes("binary_cross_entropy_with_logits", input, target)
     positive = y * ops.softplus(-z)
-    loss = (positive if pos_weight is None else pos_weight * positive) + (1 - y) * ops.softplus(z)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    if pos_weight is not None:
+        positive = ops.asarray(pos_weight) * positive
+    loss = positive + (1 - y) * ops.softplus(z)
+    return _reduce(loss if weight is None else loss * ops.asarray(weight), reduction)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -183,16 +183,16 @@ class Module:
 
     # Change --------------------------------------------------------------------------------------------------------
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode: bool = True) -> Self:
         """Switch the module and all below to training (dropout on) or evaluation."""
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self) -> Any:
+    def eval(self) -> Self:
         return self.train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze all parameters (False), or let them learn (E52); the gradient still flows through a frozen layer."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
@@ -204,7 +204,7 @@ class Module:
             if p.requires_grad:
                 p.grad = None
 
-    def to(self, device: Any = None, dtype: Any = None) -> Any:
+    def to(self, device: Any = None, dtype: Any = None) -> Self:
         """Move parameters, gradients and buffers to a device, and the floating-point ones to a dtype, in place."""
         if not (device is None or isinstance(device, str)) or (device and device.partition(":")[0] not in _DEVICES):
             device, dtype = None, device
@@ -212,15 +212,17 @@ class Module:
         if dtype is not None and dtype.kind != "f":
             raise TypeError(f"{type(self).__name__}.to: parameters need a floating-point dtype, not {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
-            gradient = tensor.grad
             target = dtype if tensor.dtype.kind == "f" else None
-            tensor.data = tensor.detach().to(device, target).data
+            moved, gradient = tensor.detach().to(device, target), tensor.grad
+            if moved.data is tensor.data:
+                continue
+            tensor.data = moved.data
             if tensor.requires_grad:  # a new leaf: the old one has the old dtype
                 tensor.requires_grad_(False).requires_grad_()
                 tensor.grad = None if gradient is None else gradient.to(device, target)
         return self
 
-    def apply(self, f: Callable[[Module], Any]) -> Any:
+    def apply(self, f: Callable[[Module], Any]) -> Self:
         """Call `f` on every module below and then on this one."""
         for child in self.children():
             child.apply(f)
@@ -236,11 +238,11 @@ class Module:
     def __repr__(self) -> str:
         if "_kinds" not in self.__dict__:
             return f"<{type(self).__name__}, not initialised>"
-        head, count = f"{type(self).__name__}({self.extra_repr()}", _count(self)
-        children = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self._of(MODULE)]
+        name, own, count = type(self).__name__, self.extra_repr(), _count(self)
+        children = [f"  ({key}): {child!r}".replace("\n", "\n  ") for key, child in self._of(MODULE)]
         if not children:
-            return f"{head}){count}"
-        return "\n".join([head + count, *children, ")"])
+            return f"{name}({own}){count}"
+        return "\n".join([f"{name}({count}", *([f"  {own}"] if own else []), *children, ")"])
 
 
 _DEVICES = ("cpu", "cuda")

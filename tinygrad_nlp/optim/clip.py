@@ -9,7 +9,8 @@ from typing import Any
 from nlp_kernels.errors import AnomalyError
 
 from tinygrad_nlp.autograd import Tensor
-from tinygrad_nlp.autograd.arrays import Array, namespace
+from tinygrad_nlp.autograd.arrays import Array, namespace, writes
+from tinygrad_nlp.autograd.node import tick
 
 
 def clip_grad_norm_(
@@ -34,6 +35,7 @@ def clip_grad_norm_(
     if total > max_norm:
         for g in tensors:
             g.data *= max_norm / total
+            writes.note(g.data, tick())
     return total
 
 
@@ -43,6 +45,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     for g in _with_gradient(parameters):
         namespace(g.data).clip(g.data, -clip_value, clip_value, out=g.data)
+        writes.note(g.data, tick())
 
 
 def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

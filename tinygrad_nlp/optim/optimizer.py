@@ -112,7 +112,7 @@ class Optimizer:
     # Storage -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {number of a parameter: {name: array or int}}, "param_groups": [{…, "params": numbers}]}, copies."""
+        """{"state": {parameter's number: {name: array or int}}, "param_groups": [{…, "params": numbers}]}; copies."""
         numbers = {id(p): i for i, p in enumerate(self._all())}
         state = {numbers[id(p)]: {k: _host_copy(v) for k, v in values.items()} for p, values in self.state.items()}
         groups = [{**group, "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups]
