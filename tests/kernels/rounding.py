@@ -6,6 +6,8 @@ large terms cancel their roundings stay, so the spread of a few runs is the erro
 may have. Nothing about the computation need be known.
 """
 
+from typing import Any
+
 import numpy as np
 
 EXACT = {np.maximum, np.minimum, np.negative, np.positive, np.absolute, np.copysign, np.sign}
@@ -15,7 +17,7 @@ class Noisy(np.ndarray):
     """An extended-precision array whose operations round at random to one ulp of a coarser dtype."""
 
     eps: float
-    rng: np.random.Generator
+    rng: Any  # numpy.random.Generator
 
     def __array_finalize__(self, other):
         if other is not None:

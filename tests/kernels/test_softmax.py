@@ -49,7 +49,7 @@ def test_it_sees_differences_not_ratios(rng, shape):
 def test_a_small_temperature_is_hardmax(temperature):
     x = np.asarray([[1.0, 3.0, 2.0], [3.0, 1.0, 3.0], [-1e4, 1e4, 0.0]])
     p, _ = softmax.forward(x, temperature=temperature)
-    np.testing.assert_allclose(p, [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]], atol=1e-40)
+    np.testing.assert_allclose(p, np.asarray([[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]), atol=1e-40)
     p, _ = softmax.forward(x[:2], temperature=1e9)
     np.testing.assert_allclose(p, 1 / 3, rtol=1e-8)
 
