@@ -7,18 +7,16 @@ from dataclasses import dataclass
 import pytest
 from nlp_kernels.errors import UserError
 
-from tinygrad_nlp.train.options import add_options, check_ranges, given, option
+from tinygrad_nlp.train.options import Options, add_options, given, option
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Options):
     inner_size: int
     n_layer: int = option(4, "blocks, 100% of them", flag="--layers", low=1)
     rate: float = option(0.1, "the rate", low=0, high=1)
     note: str | None = option(None, "a note", kind=str)
     dtype: str = option("float32", "the type", choices=("float32", "float64"))
-
-    __post_init__ = check_ranges
 
 
 @pytest.fixture

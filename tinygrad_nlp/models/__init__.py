@@ -11,4 +11,4 @@ MODELS = {"gpt": ("tinygrad_nlp.models.gpt", "GPT", "GPTConfig")}  # what `train
 def find(name: str) -> tuple[Any, Any]:
     """(model class, config class) of a name in `MODELS`, imported only now."""
     module, *names = MODELS[name]
-    return tuple(getattr(importlib.import_module(module), n) for n in names)  # type: ignore[return-value]
+    return tuple(getattr(importlib.import_module(module), n) for n in names)

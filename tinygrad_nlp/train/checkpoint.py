@@ -21,19 +21,19 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Written aside, flushed to the disk, then renamed over the old one: a full disk or a kill at any moment leaves the
     old file as it was. Raises `UserError` when the disk refuses.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
     skeleton = _take_tensors(state, "", tensors)
     aside = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, aside, {"format": FORMAT, "state": json.dumps(skeleton)})
-        with aside.open("rb+") as file:
+        with aside.open("wb") as file:
+            file.write(save(tensors, {"format": FORMAT, "state": json.dumps(skeleton)}))
+            file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
         _sync_folder(path.parent)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         kept = "; the checkpoint from before is still whole" if path.exists() else ""

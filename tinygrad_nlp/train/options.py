@@ -20,13 +20,24 @@ def option(
     low: float = -math.inf,
     high: float = math.inf,
     choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
 ) -> Any:
     """A dataclass field that is a command line option too; `kind` where the default does not tell the type."""
     kind = kind or type(default)
-    return field(
-        default=default,
-        metadata={"help": help, "flag": flag, "kind": kind, "low": low, "high": high, "choices": choices},
-    )
+    if choices is None:
+        metavar = metavar or _METAVARS.get(kind, "TEXT")
+    about = {"help": help, "flag": flag, "kind": kind, "low": low, "high": high, "choices": choices, "metavar": metavar}
+    return field(default=default, metadata=about)
+
+
+class Options:
+    """Base of dataclasses made of `option`s: a value outside its range raises `UserError` naming field and flag."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if f.metadata.get("kind") in _METAVARS and value is not None and not _inside(f, value):
+                raise UserError(f"{type(self).__name__}.{f.name} ({flag_of(f)}) must be {_range(f)}, not {value!r}")
 
 
 def add_options(parser: argparse._ActionsContainer, config_class: type) -> None:
@@ -40,7 +51,7 @@ def add_options(parser: argparse._ActionsContainer, config_class: type) -> None:
                 type=_parser_of(f),
                 choices=f.metadata["choices"],
                 default=argparse.SUPPRESS,
-                metavar=None if f.metadata["choices"] else _METAVARS.get(f.metadata["kind"], "TEXT"),
+                metavar=f.metadata["metavar"],
                 help=shown.replace("%", "%%"),
             )
 
@@ -48,14 +59,6 @@ def add_options(parser: argparse._ActionsContainer, config_class: type) -> None:
 def given(arguments: argparse.Namespace, config_class: type) -> dict[str, Any]:
     """The fields of a config class that the command line named."""
     return {f.name: getattr(arguments, f.name) for f in fields(config_class) if hasattr(arguments, f.name)}
-
-
-def check_ranges(config: Any) -> None:
-    """Raise `UserError` for the first field outside the range its `option` states; for `__post_init__`."""
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if "kind" in f.metadata and value is not None and f.metadata["kind"] in _METAVARS and not _inside(f, value):
-            raise UserError(f"{type(config).__name__}.{f.name} ({flag_of(f)}) must be {_range(f)}, not {value!r}")
 
 
 def flag_of(f: Field[Any]) -> str:

@@ -20,18 +20,25 @@ def loss_picture(metrics: list[dict[str, Any]], title: str) -> bytes:
     steps, losses = _curve(metrics, "train_loss")
     width = max(1, len(losses) // 50)
     axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
-    axes.plot(steps[width - 1 :], _running_mean(losses, width), color="tab:blue", label="training")
+    mean, lead = _running_mean(losses, width), (width - 1) // 2  # each mean stands in the middle of its steps
+    axes.plot(steps[lead : lead + len(mean)], mean, color="tab:blue", label="training")
     axes.plot(*_curve(metrics, "val_loss"), color="tab:orange", marker="o", markersize=3, label="validation")
     axes.set(title=title, xlabel="step", ylabel="loss in nats per character")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    ln2 = math.log(2)
-    bits = axes.secondary_yaxis("right", functions=(lambda nats: nats / ln2, lambda bits: bits * ln2))
-    bits.set_ylabel("bits per character")
+    axes.secondary_yaxis("right", functions=(_bits, _nats)).set_ylabel("bits per character")
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png)
     return png.getvalue()
+
+
+def _bits(nats: Any) -> Any:
+    return nats / math.log(2)
+
+
+def _nats(bits: Any) -> Any:
+    return bits * math.log(2)
 
 
 def _curve(metrics: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:

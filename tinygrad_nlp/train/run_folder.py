@@ -36,6 +36,18 @@ class RunFolder:
             raise UserError(f"cannot make the run folder {path}: {error.strerror or error}") from error
         return cls(path)
 
+    @classmethod
+    def existing(cls, path: str) -> RunFolder:
+        """The folder of a run; the path of its checkpoint will do too."""
+        folder = Path(path).parent if Path(path).name == FILE_NAME else Path(path)
+        if not folder.is_dir():
+            raise UserError(f"there is no run folder {path}")
+        return cls(folder)
+
+    def files(self) -> list[str]:
+        """The names of what is in the folder."""
+        return sorted(p.name for p in self.path.iterdir())
+
     def write(self, name: str, content: str | bytes) -> None:
         """Write one small file whole: aside, then renamed."""
         aside = self.path / (name + ".part")

@@ -1,0 +1,279 @@
+"""The command `tinygrad-nlp`: train a model, let it write, look at graphs, examine the machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tinygrad_nlp import TinygradError, UserError, __version__, set_num_threads
+from tinygrad_nlp.models import MODELS, find
+from tinygrad_nlp.train.options import Options, add_options, given, option
+
+STUDIES = {"graph": "tinygrad_nlp.study.graph"}  # name: module with main(argv)
+
+HELP = """usage: {me} COMMAND …
+
+From-scratch automatic differentiation with hand-written kernels, and the models of a course on language.
+
+commands:
+  train MODEL      train a model on a text, or continue a run ({models})
+  generate RUN     let a trained model write
+  study NAME       look inside the library ({studies})
+  doctor           what this machine has, what is missing, how to get it
+
+examples:
+  {me} train gpt                                 a few minutes on two cores, no download
+  {me} train gpt --data book.txt --steps 5000    on your own text
+  {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
+  {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
+
+Every command explains its options: {me} COMMAND --help.  The version: {me} --version."""
+
+TRAIN_EXAMPLES = """examples:
+  {me} train {name} --data book.txt --layers 6 --width 192 --dropout 0.1
+  {me} train {name} --steps 500 --out try --seed 7
+  {me} train {name} --resume try --steps 1000
+
+Ctrl-C stops after the current step and leaves a run that --resume continues, bit for bit."""
+
+GENERATE_EXAMPLES = """examples:
+  {me} generate runs/gpt-001 --prompt "The " --temperature 0.8 --top-p 0.95
+  {me} generate runs/gpt-001 --prompt "class " --temperature 0
+
+A character costs the work of one position. Once the text is longer than the model's block, the model sees only
+the last characters of it and computes them anew for each new one."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 done, 2 bad input (one sentence), 128 + n stopped by signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets the rest
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except TinygradError as error:
+        return _complain(str(error), 2)
+    except MemoryError as error:
+        return _complain(f"not enough memory ({error}); try a smaller --batch-size, --block-size or --width", 2)
+    except KeyboardInterrupt:
+        return _complain("stopped at once; a run goes on from its last checkpoint with --resume", 130)
+    except BrokenPipeError:  # whoever read the output has gone, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(argv: list[str]) -> int:
+    commands = {"train": train, "generate": generate, "study": study, "doctor": doctor}
+    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if command == "--version":
+        print("tinygrad-nlp", __version__)
+    elif command in ("-h", "--help"):
+        print(HELP.format(me=_me(), models=", ".join(MODELS), studies=", ".join(STUDIES)))
+    else:
+        return commands[_one_of(command, commands, "command")](rest)
+    return 0 if argv else 2
+
+
+def train(argv: list[str]) -> int:
+    """`train MODEL`: a new run, or the rest of an old one."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: {_me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {_me()} train gpt --help")
+        return 0 if argv else 2
+    name = _one_of(argv[0], MODELS, "model")
+    from tinygrad_nlp.train.language_model import LanguageModelRun
+    from tinygrad_nlp.train.progress import reporter
+    from tinygrad_nlp.train.run_folder import RunFolder
+    from tinygrad_nlp.train.settings import Settings
+
+    model_class, config_class = find(name)
+    parser = Parser(
+        prog=f"{_me()} train {name}",
+        usage=f"{_me()} train {name} [options]",
+        description=f"Train a character-level {name.upper()} on a text: a few minutes on two cores with the defaults.",
+        epilog=TRAIN_EXAMPLES.format(me=_me(), name=name),
+    )
+    about_run = parser.add_argument_group("run")
+    about_run.add_argument("--out", metavar="DIR", help=f"a new folder for the run (default: the next runs/{name}-NNN)")
+    about_run.add_argument("--resume", metavar="RUN", help="go on with this run; its model and text stay as they were")
+    _add_machine_options(about_run)
+    about_run.add_argument("--quiet", action="store_true", help="print nothing but the run folder")
+    add_options(parser.add_argument_group("model"), config_class)
+    add_options(parser.add_argument_group("training"), Settings)
+    arguments = parser.parse(argv[1:])
+    _use_threads(arguments.threads)
+    options, settings = given(arguments, config_class), given(arguments, Settings)
+
+    if arguments.resume is None:
+        run = LanguageModelRun(name, model_class, config_class, options, Settings(**settings), arguments.device)
+        folder = RunFolder.create(name, arguments.out)
+    elif arguments.out is None:
+        folder = RunFolder.existing(arguments.resume)
+        run = LanguageModelRun.resume(folder, name, model_class, config_class, options | settings, arguments.device)
+    else:
+        raise UserError("--out begins a new run and --resume goes on with an old one: give one of them")
+    steps = run.settings.steps
+    if not arguments.quiet:
+        print(run.description(), f"run folder: {folder.path}", sep="\n", file=sys.stderr)
+    outcome = run.train(folder, reporter(name, run.step, steps, quiet=arguments.quiet))
+    if outcome.signal_number:
+        command = _command("train", name, "--resume", folder.path)
+        print(f"stopped at step {outcome.step} of {steps}; go on with\n  {command}", file=sys.stderr)
+        return 128 + outcome.signal_number
+    if arguments.quiet:
+        print(folder.path)
+        return 0
+    for sample in outcome.samples:
+        print(f"{' sample ':─^80}\n{sample.strip()}")
+    print(f"{' result ':─^80}\n{outcome.summary()}")
+    print(f"files       {folder.path}: {', '.join(folder.files())}")
+    print(f"write       {_command('generate', folder.path, '--prompt', 'The ')}")
+    print(f"go on       {_command('train', name, '--resume', folder.path, '--steps', 2 * steps)}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Writing(Options):
+    """How `generate` writes."""
+
+    prompt: str = option("", "the text to continue (default: a line end)")
+    length: int = option(500, "characters to write", low=1)
+    temperature: float = option(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest character", low=0)
+    top_k: int | None = option(None, "draw only among the N likeliest characters", kind=int, low=1)
+    top_p: float | None = option(
+        None, "draw only among the fewest characters that together have probability X", kind=float, low=1e-9, high=1
+    )
+    seed: int = option(0, "the same seed writes the same text", low=0)
+
+
+def generate(argv: list[str]) -> int:
+    """`generate RUN`: the model of a run continues a text, character by character."""
+    parser = Parser(
+        prog=f"{_me()} generate",
+        usage=f"{_me()} generate RUN [options]",
+        description="Let a trained model continue a text.",
+        epilog=GENERATE_EXAMPLES.format(me=_me()),
+    )
+    parser.add_argument("run", metavar="RUN", help="a run folder, as runs/gpt-001, or the checkpoint in it")
+    add_options(parser, Writing)
+    _add_machine_options(parser)
+    arguments = parser.parse(argv)
+    _use_threads(arguments.threads)
+    writing = Writing(**given(arguments, Writing))
+    from tinygrad_nlp.random import Generator
+    from tinygrad_nlp.train.checkpoint import load_checkpoint
+    from tinygrad_nlp.train.language_model import opening, restore
+
+    path = Path(arguments.run)
+    state = load_checkpoint(path)
+    name = _one_of(state.get("name"), MODELS, f"model in {path}:")  # of a later version, or of another program
+    model, tokenizer = restore(state, path, *find(name), arguments.device)
+    prompt = tokenizer.encode(writing.prompt or opening(tokenizer))
+    print(writing.prompt, end="", flush=True)
+    for token in model.generate(
+        prompt[None, :],
+        writing.length,
+        temperature=writing.temperature,
+        top_k=writing.top_k,
+        top_p=writing.top_p,
+        generator=Generator(writing.seed),
+    ):
+        print(tokenizer.decode(token), end="", flush=True)
+    print()
+    return 0
+
+
+def study(argv: list[str]) -> int:
+    """`study NAME`: hand over to the study's own command line."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: {_me()} study NAME …\n\nstudies: {', '.join(STUDIES)}")
+        return 0 if argv else 2
+    return importlib.import_module(STUDIES[_one_of(argv[0], STUDIES, "study")]).main(argv[1:]) or 0
+
+
+def doctor(argv: list[str]) -> int:
+    """`doctor`: what is here and what is missing."""
+    Parser(prog=f"{_me()} doctor", description="What this machine has, what is missing, how to get it.").parse(argv)
+    from tinygrad_nlp.doctor import report
+
+    return report()
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake gets one sentence instead of a page, and a misspelt option a suggestion."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """The arguments; `UserError` for an unknown option or a bad value."""
+        arguments, unknown = self.parse_known_args(argv)
+        if unknown:
+            name, known = unknown[0].partition("=")[0], [o for action in self._actions for o in action.option_strings]
+            what = "option" if name.startswith("-") else "argument"
+            raise UserError(f"unknown {what} {name!r}; {_similar(name, known) or f'see {self.prog} --help'}")
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for bad values."""
+        raise UserError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+def _one_of(name: Any, known: Collection[str], what: str) -> str:
+    if name not in known:
+        raise UserError(f"unknown {what} {name!r}; {_similar(str(name), known) or 'there is ' + ', '.join(known)}")
+    return name
+
+
+def _similar(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _add_machine_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--device", default="cpu", type=_device, metavar="NAME", help="cpu, cuda or cuda:N (default: cpu)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for matrix products (default: all cores)")
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:N, not {name!r}")
+    return name
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f"--threads must be at least 1, not {threads}")
+        set_num_threads(threads)
+
+
+def _me() -> str:
+    """How this program was called, so that what it prints can be typed."""
+    if "UV_RUN_RECURSION_DEPTH" in os.environ:
+        return "uv run tinygrad-nlp"
+    return "python -m tinygrad_nlp" if Path(sys.argv[0]).name == "__main__.py" else "tinygrad-nlp"
+
+
+def _command(*words: object) -> str:
+    return " ".join([_me(), *(shlex.quote(str(word)) for word in words)])
+
+
+def _complain(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    print(f"tinygrad-nlp: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,109 @@
+"""`tinygrad-nlp doctor`: what this machine has, what is missing, and the command that gets it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Iterator
+
+NEEDED = ("scipy", "array_api_compat", "safetensors", "rich", "matplotlib")
+OPTIONAL = {  # import name: what it is for, how to get it
+    "cupy": ("arrays on NVIDIA GPUs", "uv sync --extra cuda13, or pip install 'cupy-cuda13x[ctk]' (or 12)"),
+    "threadpoolctl": ("BLAS threads, shown and set", "pip install threadpoolctl"),
+    "hypothesis": ("property-based gradient tests", "pip install hypothesis"),
+    "jax": ("comparisons in tests and benchmarks", "pip install jax"),
+    "torch": ("comparisons in tests and benchmarks", "pip install torch"),
+}
+
+
+def report() -> int:
+    """Print what is here; returns 1 when something is missing that the library cannot do without, else 0."""
+    sections = {
+        "Machine": list(_machine()),
+        "NumPy": list(_numpy()),
+        "Needed packages": [_needed(name) for name in NEEDED],
+        "Optional packages": [_optional(name, *about) for name, about in OPTIONAL.items()],
+        "GPU": list(_gpu()),
+    }
+    for title, rows in sections.items():
+        print(title)
+        for mark, what, found in rows:
+            print(f"  {mark} {what:<18} {found}")
+    bad = [what for rows in sections.values() for mark, what, _ in rows if mark == "✗"]
+    print(f"\nMissing: {', '.join(bad)}" if bad else "\nEverything needed is here.")
+    return 1 if bad else 0
+
+
+Row = tuple[str, str, str]  # ✓ there, – optional and not there, ✗ needed and not there
+
+
+def _machine() -> Iterator[Row]:
+    yield "✓", "tinygrad-nlp", importlib.metadata.version("tinygrad-nlp")
+    yield "✓", "Python", f"{platform.python_version()} ({platform.python_implementation()}, {sys.executable})"
+    yield "✓", "system", f"{platform.system()} {platform.machine()}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield "✓", "cores to use", str(cores)
+
+
+def _numpy() -> Iterator[Row]:
+    import numpy as np
+
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    yield "✓", "NumPy", np.__version__
+    yield "✓", "BLAS", f"{blas['name']} {blas['version']}"
+    yield "✓", "BLAS threads", _blas_threads()
+
+
+def _blas_threads() -> str:
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+        told = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+        return ", ".join(told) or "one for each core (no *_NUM_THREADS variable is set)"
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return ", ".join(f"{pool['num_threads']} ({pool['internal_api']} {pool['version']})" for pool in pools)
+
+
+def _needed(name: str) -> Row:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        return "✗", name, f"{error}; pip install {name.replace('_', '-')}"
+    return "✓", name, _version(name)
+
+
+def _optional(name: str, purpose: str, remedy: str) -> Row:
+    """Looked up, not imported: some of these take seconds to import."""
+    if importlib.util.find_spec(name) is None:
+        return "–", name, f"not installed; {purpose}: {remedy}"
+    return "✓", name, f"{_version(name)} ({purpose})"
+
+
+def _version(name: str) -> str:
+    distributions = importlib.metadata.packages_distributions().get(name, [])
+    return ", ".join(importlib.metadata.version(d) for d in distributions) or "version unknown"
+
+
+def _gpu() -> Iterator[Row]:
+    if ctypes.util.find_library("cuda") is None and not os.path.exists("/dev/nvidiactl"):
+        yield "–", "NVIDIA driver", "none found; everything runs on the CPU"
+        return
+    yield "✓", "NVIDIA driver", "found"
+    try:
+        import cupy
+    except ImportError as error:
+        yield "–", "CuPy", f"{error}; without it there is no --device cuda"
+        return
+    try:
+        for i in range(cupy.cuda.runtime.getDeviceCount()):
+            properties = cupy.cuda.runtime.getDeviceProperties(i)
+            memory = properties["totalGlobalMem"] / 2**30
+            yield "✓", f"cuda:{i}", f"{properties['name'].decode()}, {memory:.0f} GiB"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        yield "–", "CUDA", f"CuPy finds no GPU it can use: {error}"

@@ -1,0 +1,56 @@
+"""How a training run is set up, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinygrad_nlp.train.options import Options, option
+from tinygrad_nlp.train.progress import in_bits
+
+CHANGEABLE = ("data", "steps", "eval_every")  # what a continued run may change and stay the same run
+
+
+@dataclass(frozen=True)
+class Settings(Options):
+    """How a language model is trained."""
+
+    data: str | None = option(None, "a UTF-8 text (default: CPython's language reference)", kind=str, metavar="FILE")
+    steps: int = option(2000, "how many steps to train", low=1)
+    batch_size: int = option(12, "windows in a batch", low=1)
+    lr: float = option(1e-3, "highest learning rate, reached after the warm-up", low=0)
+    min_lr: float = option(1e-4, "learning rate at the end of the cosine", low=0)
+    warmup: int = option(100, "steps over which the learning rate rises linearly", low=0)
+    decay_steps: int | None = option(None, "step at which the cosine ends (default: --steps)", kind=int, low=1)
+    weight_decay: float = option(0.1, "AdamW's decay of the matrices", low=0)
+    beta1: float = option(0.9, "AdamW's memory of the gradient", low=0, high=1)
+    beta2: float = option(0.99, "AdamW's memory of the squared gradient", low=0, high=1)
+    clip: float = option(1.0, "largest norm of the gradient; 0 does not clip", low=0)
+    eval_every: int = option(200, "steps from one validation and checkpoint to the next", low=1)
+    eval_tokens: int = option(20_000, "characters of the validation part to judge by, at most", low=1)
+    seed: int = option(1337, "seed of weights, batches, dropout and samples", low=0, high=2**64 - 1)
+    dtype: str = option("float32", "floating-point type", choices=("float32", "float64"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; losses in nats per character."""
+
+    step: int
+    train_loss: float
+    val_loss: float
+    val_tokens: int
+    seconds: float
+    samples: list[str]
+    signal_number: int  # what stopped it, 0 for a run that came to its end
+
+    def summary(self) -> str:
+        """The closing lines."""
+        return (
+            f"training    {_both_units(self.train_loss)} (mean of the last batches)\n"
+            f"validation  {_both_units(self.val_loss)} ({self.val_tokens:,} characters never trained on)\n"
+            f"time        {self.seconds:.0f} s for {self.step:,} steps"
+        )
+
+
+def _both_units(nats: float) -> str:
+    return f"{nats:.4f} nats = {in_bits(nats):.4f} bits per character"
