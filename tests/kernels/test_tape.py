@@ -100,7 +100,7 @@ def test_second_order_of_the_fused_function(path, data, rng):
 
 @pytest.mark.parametrize("path", [p for p in FUNCTIONS if p.name in ("layer_norm", "attention")], ids=lambda p: p.name)
 def test_saved_taken_for_a_constant_is_caught(path):
-    """A mean or a log-sum-exp depends on the inputs; kept as a number, it leaves first gradients right, second wrong."""
+    """A mean or a log-sum-exp depends on the inputs; as numbers they leave first gradients right, second ones wrong."""
 
     @given(data=st.data(), rng=generators())
     @settings(**QUIET)
