@@ -1,6 +1,6 @@
 """The tape's overhead: forward and backward of chains of small functions, and of a loop over time.
 
-    python -m benchmarks.tape            against PyTorch where it is installed; one thread
+python -m benchmarks.tape            against PyTorch where it is installed; one thread
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import statistics  # noqa: E402
-import time  # noqa: E402
+import statistics
+import time
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import tinygrad_nlp as tn  # noqa: E402
-from benchmarks.compare import interleaved, save, show, summary  # noqa: E402
+import tinygrad_nlp as tn
+from benchmarks.compare import interleaved, save, show, summary
 
 N = 1000  # functions in a chain
 rng = np.random.default_rng(0)

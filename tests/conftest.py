@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # the suite runs in one process per core; before NumPy starts its threads
+
 import threading
 from pathlib import Path
 
@@ -34,7 +38,7 @@ def _global_state() -> dict:
         "NumPy error state": np.geterr(),
         "NumPy print options": np.get_printoptions(),
         "working directory": os.getcwd(),
-        "environment": {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+        "environment": {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TORCHINDUCTOR_"))},
         "threads": sorted(t.name for t in threading.enumerate() if not t.daemon),
     }
 
