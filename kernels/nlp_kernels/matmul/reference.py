@@ -34,11 +34,11 @@ def activate(z, activation):
     """g(z), elementwise."""
     xp = array_namespace(z)
     if activation == "relu":
-        return xp.where(z <= 0, 0.0, z)  #                            (5)  NaN stays NaN
+        return xp.maximum(z, 0.0)  #                                  (5)
     if activation == "gelu":
         return z * normal_cdf(z)  #                                   (6)
     if activation == "gelu_tanh":
-        return 0.5 * z * (1 + xp.tanh(B * (z + A * z * z * z)))  #    (7)
+        return 0.5 * z * (1 + xp.tanh(B * z * (1 + A * z * z)))  #    (7)
     return z
 
 
@@ -46,13 +46,15 @@ def activate_backward(dy, z, activation):
     """dy g'(z), elementwise."""
     xp = array_namespace(dy)
     if activation == "relu":
-        return xp.where(z <= 0, 0.0, dy)  #                           (9)  0 at 0
+        return dy * xp.astype(z > 0, dy.dtype)  #                     (9)
     if activation == "gelu":
-        phi = xp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-        return dy * (normal_cdf(z) + z * phi)  #                     (10)
+        density = xp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        return dy * (normal_cdf(z) + z * density)  #                 (10)
     if activation == "gelu_tanh":
-        th = xp.tanh(B * (z + A * z * z * z))
-        return dy * (0.5 * (1 + th) + 0.5 * z * (1 - th * th) * B * (1 + 3 * A * z * z))  # (11)
+        z2 = z * z
+        th = xp.tanh(B * z * (1 + A * z2))
+        du = B * (1 + 3 * A * z2)
+        return dy * (0.5 * (1 + th + z * (1 - th * th) * du))  #     (11)
     return dy
 
 
