@@ -144,8 +144,10 @@ def test_decoupled_decay_is_the_same_for_every_parameter():
     assert small > 100 * large
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 2)])
-def test_out_is_written_in_place(shape):
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 2), (7, 1, 5), (2, 0)])
+@pytest.mark.parametrize("piece", [1, 10, 2**15])
+def test_out_is_written_in_place(monkeypatch, shape, piece):
+    monkeypatch.setattr(adamw, "PIECE", piece)
     rng = np.random.default_rng(0)
     theta, g, m, v = (np.asarray(rng.random(shape)) for _ in range(4))
     copies = theta.copy(), m.copy(), v.copy()

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 from nlp_kernels.adamw import reference
 from nlp_kernels.common import check
 from nlp_kernels.dispatch import select
 
 __all__ = ["reference", "step"]
+
+PIECE = 32768  # entries that the reference steps at a time, in place
 
 
 def step(
@@ -41,9 +45,17 @@ def step(
     inputs = tuple(map(check.contiguous, (theta, g, m, v)))
     hyper = {"t": t, "lr": lr, "beta1": beta1, "beta2": beta2}
     hyper |= {"eps": eps, "weight_decay": weight_decay, "decoupled": decoupled}
-    new = select("adamw", *inputs, **hyper).step(*inputs, **hyper)
+    module = select("adamw", *inputs, **hyper)
     if out is None:
-        return new
-    for target, values in zip(out, new, strict=True):
-        target[...] = values
+        return module.step(*inputs, **hyper)
+    for piece in _pieces(theta) if module is reference and type(theta) is np.ndarray else (...,):
+        new = module.step(*(x[piece] for x in inputs), **hyper)
+        for target, values in zip(out, new, strict=True):
+            target[piece] = values
     return out
+
+
+def _pieces(x):
+    """Slices of the first axis: the step is elementwise, and a piece's intermediate results stay in the cache."""
+    rows = max(1, PIECE * x.shape[0] // x.size) if x.size and x.ndim else 0
+    return [slice(i, i + rows) for i in range(0, x.shape[0], rows)] if rows else [...]
