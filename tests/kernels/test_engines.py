@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 def examples(engine):
     """JAX compiles anew for each shape, a fifth of a second at the least."""
-    return settings(max_examples=12) if isinstance(engine, Jax) else settings()
+    return settings(max_examples=8) if isinstance(engine, Jax) else settings()
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)

@@ -60,7 +60,7 @@ def scatter_add(updates: Array, indices: Array, n_rows: int) -> Array:
             return _scatter_add_numpy(updates, np.asarray(indices), n_rows)
         case "cupy":
             table = xp.zeros((n_rows, updates.shape[1]), dtype=updates.dtype)
-            import_module("cupyx").scatter_add(table, indices, updates)
+            xp.add.at(table, indices, updates)
             return table
         case "torch":
             return updates.new_zeros((n_rows, updates.shape[1])).index_add(0, indices, updates)
