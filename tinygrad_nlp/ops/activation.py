@@ -5,6 +5,7 @@ import math
 from nlp_kernels.common import xp as helpers
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.ops.arithmetic import negative
 
 elementwise = primitive(broadcasts=True)
 
@@ -13,8 +14,10 @@ _SQRT_2_PI = math.sqrt(2 / math.pi)
 
 @elementwise
 def sigmoid(x):
-    """σ(x) = 1/(1 + e^-x) = ½(1 + tanh ½x), which cannot overflow  (E13)"""
-    return 0.5 * (1 + namespace(x).tanh(0.5 * x))
+    """σ(x) = 1/(1 + e^-x), and e^x/(1 + e^x) for x < 0: no overflow, and no digits lost where σ is small  (E13)"""
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
 
 
 @sigmoid.vjp("x")
@@ -29,19 +32,19 @@ def softplus(x):
 
 
 @softplus.vjp("x")
-def _(g, x):  # d(softplus)/dx = σ(x)
-    return g * (0.5 * (1 + namespace(g).tanh(0.5 * x)))
+def _(g, y, x):  # d(softplus)/dx = σ(x) = e^(x - softplus(x))
+    return g * namespace(g).exp(x - y)
 
 
 def log_sigmoid(x):
     """ln σ(x) = -softplus(-x), exact for large |x|"""
-    return -softplus(-x)
+    return -softplus(negative(x))
 
 
 @elementwise
 def relu(x):
     """max(x, 0)  (E13); derivative 0 at 0"""
-    return namespace(x).where(x > 0, x, 0)
+    return namespace(x).maximum(x, 0)
 
 
 @relu.vjp("x")

@@ -7,24 +7,34 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from nlp_kernels.errors import ShapeError
 
-from tinygrad_nlp.autograd.arrays import namespace
+from tinygrad_nlp.autograd.arrays import is_array, namespace
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 
 def _constant(name: str, meaning: str) -> Callable[..., Any]:
     def function(*args, **params):
-        arrays = [a.data if type(a) is Tensor else (a.item() if isinstance(a, np.generic) else a) for a in args]
-        first = next((a for a in arrays if hasattr(a, "shape")), arrays[0])
-        if isinstance(first, list):
-            first = as_array(first)
-        result = getattr(namespace(first), name)(*arrays, **params)
+        arrays = [_operand(a) for a in args]
+        first = next((a for a in arrays if is_array(a)), 0)
+        try:
+            result = getattr(namespace(first), name)(*arrays, **params)
+        except ValueError as error:
+            shapes = ", ".join(str(a.shape) if is_array(a) else repr(a) for a in arrays)
+            raise ShapeError(f"{name} of {shapes}: {error}") from error
         return tuple(map(wrap, result)) if isinstance(result, tuple) else wrap(result)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = meaning
     return function
+
+
+def _operand(a):
+    """The array of a Tensor or a list; NumPy scalars as Python's, which do not promote."""
+    if type(a) is Tensor:
+        return a.data
+    return a.item() if isinstance(a, np.generic) else as_array(a) if isinstance(a, list) else a
 
 
 equal = _constant("equal", "a = b")
@@ -47,7 +57,6 @@ ceil = _constant("ceil", "the smallest integer ≥ x")
 round = _constant("round", "the nearest integer, halves to even")
 trunc = _constant("trunc", "the nearest integer towards 0")
 floor_divide = _constant("floor_divide", "⌊a / b⌋")
-remainder = _constant("remainder", "a - b ⌊a / b⌋")
 bitwise_and = _constant("bitwise_and", "bits set in both")
 bitwise_or = _constant("bitwise_or", "bits set in either")
 bitwise_xor = _constant("bitwise_xor", "bits set in one")
@@ -58,7 +67,16 @@ all = _constant("all", "every element is true, over the axes")
 any = _constant("any", "some element is true, over the axes")
 argmax = _constant("argmax", "the index of the first largest element")
 argmin = _constant("argmin", "the index of the first smallest element")
-argsort = _constant("argsort", "the indices that sort an axis")
 nonzero = _constant("nonzero", "the indices of elements that are not 0, an array per axis")
 count_nonzero = _constant("count_nonzero", "how many elements are not 0, over the axes")
 searchsorted = _constant("searchsorted", "where to insert into a sorted array")
+
+
+def argsort(x, *, axis=-1, descending=False, stable=True):
+    """the indices that sort an axis; equal elements keep their order"""
+    data = as_array(x)
+    xp = namespace(data)
+    if not descending:
+        return wrap(xp.argsort(data, axis=axis, stable=stable))
+    last = data.shape[axis] - 1  # the order of the reversed axis, reversed: ascending, and stable from its end
+    return wrap(last - xp.flip(xp.argsort(xp.flip(data, axis=axis), axis=axis, stable=stable), axis=axis))

@@ -4,39 +4,45 @@ import math
 
 import numpy as np
 from nlp_kernels.common import xp as helpers
+from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.arrays import is_array
+from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.operators import plain_index
 from tinygrad_nlp.autograd.sweep import Piece
 from tinygrad_nlp.autograd.tensor import Tensor
+from tinygrad_nlp.ops.comparison import argsort
 from tinygrad_nlp.ops.joining import Joining
 
-_BASIC = (int, slice, type(None), type(Ellipsis))
-
-
-def getitem(x, index):
-    """x[index]: integers, slices, None, ..., boolean and integer arrays."""
-    return _getitem(x, plain_index(index))
+_BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 
 @primitive
-def _getitem(x, index):
-    return x[index]
+def getitem(x, index):
+    """x[index]: integers, slices, None, ..., boolean and integer arrays"""
+    return x[plain_index(index)]
 
 
-@_getitem.vjp("x")
+@getitem.vjp("x")
 def _(g, index):
-    return Piece(index, g, _put)
+    return Piece(plain_index(index), g, _put)
 
 
 def _add_at(buffer, index, value):
     """buffer[index] += value, where a place read twice receives both."""
-    if isinstance(index, _BASIC) or (type(index) is tuple and all(isinstance(i, _BASIC) for i in index)):
+    if _reads_once(index) or (type(index) is tuple and all(map(_reads_once, index))):
         buffer[index] += value
-    elif isinstance(buffer, np.ndarray):
-        np.add.at(buffer, index, value)
+    elif type(buffer) is np.ndarray and buffer.ndim > 1 and is_array(index) and index.ndim == 1 and index.size:
+        n, width = buffer.shape[0], math.prod(buffer.shape[1:])
+        rows = helpers.scatter_add(value.reshape(index.size, width), index % n, n)  # 20 times the speed of add.at
+        buffer += rows.reshape(buffer.shape)
     else:
         namespace(buffer).add.at(buffer, index, value)
+
+
+def _reads_once(i):
+    return isinstance(i, _BASIC) or (is_array(i) and i.dtype.kind == "b")
 
 
 class _Put(Joining):
@@ -62,54 +68,76 @@ def _put_forward(xp, arrays, how):
 _put = _Put("put", _put_forward, lambda g, shapes, how: [g[i] for i in how[1]])
 
 
-@primitive
 def take(x, indices, *, axis=None):
-    """the slices of x at integer indices along an axis (optional for one axis); repeated ones sum in the gradient"""
+    """The slices of x at integer indices along an axis (optional for one axis); repeats sum in the gradient."""
+    return _take(x, _integers("take", indices), axis=axis)
+
+
+@primitive
+def _take(x, indices, *, axis):
+    if axis is None and x.ndim != 1:
+        raise ShapeError(f"take: x of shape {x.shape} needs axis=, which only one axis can do without")
     return namespace(x).take(x, indices, axis=axis)
 
 
-@take.vjp("x")
+@_take.vjp("x")
 def _(g, x_shape, indices, axis):
     xp, axis = namespace(g), (axis or 0) % len(x_shape)
-    index = indices.data if type(indices) is Tensor else np.asarray(indices)
-    first = g if axis == 0 else xp.moveaxis(g, axis, 0)
-    rest = first.shape[1:]
-    rows = xp.reshape(first, (first.shape[0], math.prod(rest)))
-    n = x_shape[axis]
-    total = xp.reshape(scatter_rows(rows, index % n if n else index, n), (n, *rest))
-    return total if axis == 0 else xp.moveaxis(total, 0, axis)
+    n, before, after = x_shape[axis], x_shape[:axis], x_shape[axis + 1 :]
+    count = indices.size
+    rows = xp.reshape(g, (*before, count, *after))
+    rows = xp.reshape(xp.moveaxis(rows, axis, 0), (count, math.prod(before) * math.prod(after)))
+    indices = (indices % n if n else indices).reshape(-1)
+    scatter = scatter_add if type(rows) is Tensor else helpers.scatter_add
+    return xp.moveaxis(xp.reshape(scatter(rows, indices, n), (n, *before, *after)), 0, axis)
 
 
-def scatter_rows(rows, indices, n):
-    return scatter_add(rows, indices, n) if type(rows) is Tensor else helpers.scatter_add(rows, indices, n)
+def scatter_add(updates, indices, n_rows):
+    """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)"""
+    return _scatter_add(updates, _integers("scatter_add", indices), n_rows)
 
 
 @primitive
-def scatter_add(updates, indices, n_rows):
-    """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)"""
+def _scatter_add(updates, indices, n_rows):
+    if updates.ndim != 2 or indices.shape != updates.shape[:1]:
+        raise ShapeError(f"scatter_add: updates {updates.shape} need (N, D), indices {indices.shape} need (N,)")
     return helpers.scatter_add(updates, indices, n_rows)
 
 
-@scatter_add.vjp("updates")
+@_scatter_add.vjp("updates")
 def _(g, indices):  # row n went to row indices[n]
     return namespace(g).take(g, indices, axis=0)
 
 
-@primitive
 def take_along_axis(x, indices, *, axis=-1):
-    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis"""
+    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis; other axes broadcast."""
+    return _take_along_axis(x, _integers("take_along_axis", indices), axis=axis)
+
+
+@primitive
+def _take_along_axis(x, indices, *, axis):
     return namespace(x).take_along_axis(x, indices, axis=axis)
 
 
-@take_along_axis.vjp("x")
+@_take_along_axis.vjp("x")
 def _(g, x_shape, indices, axis):
-    index = indices.data if type(indices) is Tensor else np.asarray(indices)
-    axis %= len(x_shape)
-    shape = tuple(n if i == axis else m for i, (n, m) in enumerate(zip(index.shape, x_shape, strict=True)))
-    index = namespace(index).broadcast_to(index, shape)
-    xp = namespace(index)
-    where = tuple(
-        index if i == axis else xp.reshape(xp.arange(m), tuple(m if j == i else 1 for j in range(len(shape))))
-        for i, m in enumerate(shape)
-    )
-    return Piece(where, g, _put)
+    xp, axis, n = namespace(indices), axis % len(x_shape), len(x_shape)
+    places = [xp.arange(m).reshape([-1 if j == i else 1 for j in range(n)]) for i, m in enumerate(x_shape)]
+    places[axis] = indices
+    return Piece(tuple(places), g, _put)
+
+
+def sort(x, *, axis=-1, descending=False, stable=True):
+    """The elements in order along an axis; equal ones keep theirs."""
+    return take_along_axis(x, argsort(x, axis=axis, descending=descending, stable=stable), axis=axis)
+
+
+for _recorded in (_take, _scatter_add, _take_along_axis):
+    _recorded.primitive.__name__ = _recorded.__name__ = _recorded.__name__.removeprefix("_")
+
+
+def _integers(function, indices):
+    indices = as_array(indices)
+    if indices.dtype.kind not in "iu":
+        raise DtypeError(f"{function}: indices are {indices.dtype}, expected integers")
+    return indices

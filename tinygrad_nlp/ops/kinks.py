@@ -55,7 +55,7 @@ def _(g, a, b):  # 1[b < a] + ½[a = b]
 
 @elementwise
 def clip(x, min=None, max=None):
-    """x held between min and max; derivative 1 inside and at the bounds, 0 outside"""
+    """x held between min and max; derivative 1 inside and at the bounds, 0 outside, where a bound's is 1"""
     return namespace(x).clip(x, min, max)
 
 
@@ -65,6 +65,18 @@ def _(g, x, min, max):  # 1[min <= x <= max]
     if min is not None:
         g = xp.where(x >= min, g, 0)
     return g if max is None else xp.where(x <= max, g, 0)
+
+
+@clip.vjp("min")
+def _(g, x, min, max):  # 1[x < min <= max]
+    xp = namespace(g)
+    return xp.where(x < min if max is None else (x < min) & (min <= max), g, 0)
+
+
+@clip.vjp("max")
+def _(g, x, min, max):  # 1[x > max], or min > max, which max wins
+    xp = namespace(g)
+    return xp.where(x > max if min is None else (x > max) | (min > max), g, 0)
 
 
 @elementwise

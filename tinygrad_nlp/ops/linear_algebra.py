@@ -1,6 +1,12 @@
 """Products of matrices and vectors."""
 
+import math
+
+from nlp_kernels.errors import ShapeError
+
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
+from tinygrad_nlp.ops.creation import asarray
+from tinygrad_nlp.ops.shape import permute_dims, reshape
 
 
 @primitive
@@ -25,21 +31,57 @@ def _(g, a_shape, b):  # dA = G B^T
 def _(g, a, b_shape):  # dB = A^T G
     xp = namespace(g)
     if a.ndim == 1:
-        db = xp.expand_dims(a, axis=-1) * (xp.expand_dims(g, axis=-2) if len(b_shape) > 1 else g)  # dB = a g^T
+        db = xp.expand_dims(a, axis=-1) * xp.expand_dims(g, axis=-2) if len(b_shape) > 1 else a * g  # db = a g^T
     elif len(b_shape) == 1:
         db = xp.matmul(xp.expand_dims(g, axis=-2), a)[..., 0, :]  # y = A b: db = A^T g
+    elif len(b_shape) == 2 and a.ndim > 2:  # one product of all rows, not a sum of products
+        n = math.prod(a.shape[:-1])
+        db = xp.matmul(xp.matrix_transpose(xp.reshape(a, (n, a.shape[-1]))), xp.reshape(g, (n, g.shape[-1])))
     else:
         db = xp.matmul(xp.matrix_transpose(a), g)
     return unbroadcast(db, b_shape)
 
 
+@primitive
 def vecdot(a, b, *, axis=-1):
-    """Σ a b over one axis; leading axes broadcast"""
-    from tinygrad_nlp.ops.reduction import sum
+    """Σ_k a[..., k] b[..., k] over one axis; the others broadcast"""
+    return namespace(a).vecdot(a, b, axis=axis)
 
-    return sum(a * b, axis=axis)
+
+@vecdot.vjp("a")
+def _(g, a_shape, b, axis):  # da = g b
+    return _scaled(g, b, a_shape, axis)
+
+
+@vecdot.vjp("b")
+def _(g, a, b_shape, axis):  # db = g a
+    return _scaled(g, a, b_shape, axis)
+
+
+def _scaled(g, other, shape, axis):
+    xp, axis = namespace(g), axis if axis < 0 else axis - len(shape)
+    return unbroadcast(xp.expand_dims(g, axis=axis) * other, shape)
+
+
+def tensordot(a, b, *, axes=2):
+    """Σ a b over pairs of axes: the last `axes` of a with the first of b, or (axes of a, axes of b)."""
+    a, b = asarray(a), asarray(b)
+    if isinstance(axes, int):
+        axes = range(a.ndim - axes, a.ndim), range(axes)
+    left, right = ([i % x.ndim for i in which] for x, which in zip((a, b), axes, strict=True))
+    if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
+        raise ShapeError(f"tensordot of {a.shape} and {b.shape}: axes {left} and {right} differ in size")
+    rows, columns = ([i for i in range(x.ndim) if i not in used] for x, used in ((a, left), (b, right)))
+    shape = [a.shape[i] for i in rows] + [b.shape[i] for i in columns]
+    k, n, m = (math.prod(x.shape[i] for i in which) for x, which in ((a, left), (a, rows), (b, columns)))
+    a = reshape(permute_dims(a, (*rows, *left)), (n, k))
+    b = reshape(permute_dims(b, (*right, *columns)), (k, m))
+    return reshape(matmul(a, b), tuple(shape))
 
 
 def outer(a, b):
     """y[i, j] = a[i] b[j].  (N,), (M,) -> (N, M)"""
+    a, b = asarray(a), asarray(b)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeError(f"outer of {a.shape} and {b.shape}: two vectors are needed")
     return a[:, None] * b[None, :]

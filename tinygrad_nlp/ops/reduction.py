@@ -4,74 +4,133 @@ import math
 
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import broadcast
+from tinygrad_nlp.ops.arithmetic import divide, pow, sqrt, square, subtract
+from tinygrad_nlp.ops.kinks import abs, where
 
 
 @primitive
-def sum(x, *, axis=None, keepdims=False):
+def sum(x, *, axis=None, dtype=None, keepdims=False):
     """Σ x over the axes, all by default"""
-    return x.sum(axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @sum.vjp("x")
-def _(g, x_shape, axis):  # every summand receives the sum's gradient
-    return broadcast(g.reshape(kept_shape(x_shape, axis)), x_shape)
+def _(g, x_shape, x_dtype, axis):  # every summand receives the sum's gradient
+    g = broadcast(g.reshape(kept_shape(x_shape, axis)), x_shape)
+    return g if g.dtype == x_dtype else namespace(g).astype(g, x_dtype)
 
 
+@primitive
 def mean(x, *, axis=None, keepdims=False):
     """Σ x / n over the axes"""
-    return sum(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+    y = x.sum(axis=axis, keepdims=keepdims)
+    return y / _each(x.size, y.size)
 
 
-def var(x, *, axis=None, correction=0.0, keepdims=False):
-    """Σ (x - mean)² / (n - correction), in two passes"""
-    centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(centred * centred, axis=axis, keepdims=keepdims) / max_number(_count(x.shape, axis) - correction, 0)
+@mean.vjp("x")
+def _(g, x_shape, axis):  # 1/n each
+    n = _each(math.prod(x_shape), g.size)
+    return broadcast((g / n).reshape(kept_shape(x_shape, axis)), x_shape)
 
 
-def std(x, *, axis=None, correction=0.0, keepdims=False):
-    """var(x)^(1/2)"""
-    from tinygrad_nlp.ops.elementwise import sqrt
+@primitive
+def prod(x, *, axis=None, dtype=None, keepdims=False):
+    """Π x over the axes"""
+    return x.prod(axis=axis, dtype=dtype, keepdims=keepdims)
 
-    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+@prod.vjp("x")
+def _(g, y, x, axis):  # the product of the other factors: y/x_i, without the division where a factor is 0
+    xp, shape = namespace(g), kept_shape(x.shape, axis)
+    g = xp.reshape(g, shape)
+    if xp.all(x != 0):
+        return xp.astype(g * xp.reshape(y, shape) / x, x.dtype)
+    reduced = [i for i in range(x.ndim) if shape[i] != x.shape[i]]
+    order = [i for i in range(x.ndim) if i not in reduced] + reduced
+    rows = xp.permute_dims(x, tuple(order))
+    n = math.prod(rows.shape[x.ndim - len(reduced) :])
+    pairs = xp.reshape(rows, (*rows.shape[: x.ndim - len(reduced)], 1, n))
+    others = xp.reshape(xp.prod(xp.where(xp.eye(n) == 1, 1.0, pairs), axis=-1), rows.shape)
+    return xp.astype(g * xp.permute_dims(others, tuple(map(order.index, range(x.ndim)))), x.dtype)
 
 
 @primitive
 def max(x, *, axis=None, keepdims=False):
     """the largest element; ties share the gradient equally"""
-    return namespace(x).max(x, axis=axis, keepdims=keepdims)
+    return x.max(axis=axis, keepdims=keepdims)
 
 
 @primitive
 def min(x, *, axis=None, keepdims=False):
     """the smallest element; ties share the gradient equally"""
-    return namespace(x).min(x, axis=axis, keepdims=keepdims)
+    return x.min(axis=axis, keepdims=keepdims)
 
 
 @max.vjp("x")
 @min.vjp("x")
 def _(g, y, x, axis):  # 1[x = y] / (number of ties)
-    xp = namespace(g)
-    shape = kept_shape(x.shape, axis)
-    chosen = x == xp.reshape(y, shape)
-    ties = xp.sum(xp.astype(chosen, g.dtype), axis=axis, keepdims=True)
-    return xp.where(chosen, xp.reshape(g, shape) / ties, 0)
+    xp, shape = namespace(g), kept_shape(x.shape, axis)
+    chosen = xp.astype(x == xp.reshape(y, shape), g.dtype)
+    return chosen * (xp.reshape(g, shape) / xp.sum(chosen, axis=axis, keepdims=True))
 
 
+def var(x, *, axis=None, correction=0.0, keepdims=False):
+    """Σ (x - mean)² / (n - correction), in two passes"""
+    squares = square(subtract(x, mean(x, axis=axis, keepdims=True)))
+    total = sum(squares, axis=axis, keepdims=keepdims)
+    n = _each(squares.size, total.size) - correction
+    return divide(total, n if n > 0 else 0)
+
+
+def std(x, *, axis=None, correction=0.0, keepdims=False):
+    """var(x)^(1/2); derivative 0 where all elements are equal"""
+    return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
+
+
+def vector_norm(x, *, axis=None, keepdims=False, ord=2):
+    """(Σ |x|^p)^(1/p) over the axes, p = `ord`, ±∞ for the largest and the smallest |x|; derivative 0 at the origin"""
+    if math.isinf(ord):
+        return (max if ord > 0 else min)(abs(x), axis=axis, keepdims=keepdims)
+    powers = square(x) if ord == 2 else abs(x) if ord == 1 else pow(abs(x), ord)
+    return _root(sum(powers, axis=axis, keepdims=keepdims), ord)
+
+
+def _root(x, p):
+    """x^(1/p) of x ≥ 0, with derivative 0 at 0."""
+    if p == 1:
+        return x
+    safe = where(x == 0, 1.0, x)
+    return where(x == 0, 0.0, sqrt(safe) if p == 2 else pow(safe, 1 / p))
+
+
+@primitive
 def logsumexp(x, *, axis=None, keepdims=False):
-    """ln Σ e^x = m + ln Σ e^(x - m), m = max x; a row of -inf gives -inf and no gradient"""
-    from tinygrad_nlp.ops.comparison import isfinite
-    from tinygrad_nlp.ops.elementwise import exp, log
-    from tinygrad_nlp.ops.kinks import where
-    from tinygrad_nlp.ops.shape import reshape
-
-    m = max(x.detach(), axis=axis, keepdims=True)
-    m = where(isfinite(m), m, 0)
-    y = log(sum(exp(x - m), axis=axis, keepdims=True)) + m
-    return y if keepdims else reshape(y, _dropped(x.shape, axis))
+    """ln Σ e^x = m + ln Σ e^(x - m), m = max x; -∞, and no gradient, where all elements are -∞"""
+    xp = namespace(x)
+    m = x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True)
+    m = xp.where(xp.isfinite(m), m, 0)
+    z = xp.exp(x - m).sum(axis=axis, keepdims=keepdims)
+    return xp.where(z == 0, -math.inf, xp.log(xp.where(z == 0, 1, z)) + m.reshape(z.shape))
 
 
-def max_number(a, b):
-    return a if a > b else b
+@logsumexp.vjp("x")
+def _(g, y, x, axis):  # e^(x - y)
+    xp, shape = namespace(g), kept_shape(x.shape, axis)
+    return g.reshape(shape) * xp.exp(x - xp.where(y == -math.inf, 0, y).reshape(shape))
+
+
+@primitive
+def cumulative_sum(x, *, axis=None, dtype=None, include_initial=False):
+    """y_i = Σ_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 0 in front if `include_initial`"""
+    return namespace(x).cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial)
+
+
+@cumulative_sum.vjp("x")
+def _(g, x_dtype, axis, include_initial):  # x_j is in y_j and all that follow
+    xp, axis = namespace(g), (axis or 0) % g.ndim
+    if include_initial:
+        g = g[(slice(None),) * axis + (slice(1, None),)]
+    return xp.astype(xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis), x_dtype)
 
 
 def kept_shape(shape, axis):
@@ -84,16 +143,6 @@ def kept_shape(shape, axis):
     return tuple(kept)
 
 
-def _dropped(shape, axis):
-    axes = _axes(shape, axis)
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
-
-
-def _axes(shape, axis):
-    if axis is None:
-        return range(len(shape))
-    return [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
-
-
-def _count(shape, axis):
-    return math.prod(shape[i] for i in _axes(shape, axis))
+def _each(n, results):
+    """How many of n elements make one result."""
+    return n // results if results else 1

@@ -1,8 +1,12 @@
 """Shape functions move values; their gradients move them back."""
 
+import numpy as np
+
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
 from tinygrad_nlp.autograd.arrays import broadcast
-from tinygrad_nlp.ops.joining import Joining
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.tensor import Tensor
+from tinygrad_nlp.ops.joining import Joining, plain
 
 
 @primitive
@@ -128,15 +132,24 @@ def _(g, k):
     return namespace(g).triu(g, k=k)
 
 
-@primitive
 def astype(x, dtype, *, copy=True):
-    """x in another dtype; the gradient returns in the dtype of x"""
+    """x in another dtype; the gradient returns in the dtype of x, and none through integers."""
+    if type(x) is Tensor and x.node is not None and np.dtype(dtype).kind not in "fc":
+        x = x.detach()
+    return _astype(x, dtype, copy=copy)
+
+
+@primitive
+def _astype(x, dtype, *, copy):
     return namespace(x).astype(x, dtype, copy=copy)
 
 
-@astype.vjp("x")
+@_astype.vjp("x")
 def _(g, x_dtype):
     return namespace(g).astype(g, x_dtype)
+
+
+_astype.primitive.__name__ = _astype.__name__ = "astype"
 
 
 @primitive(several=True)
@@ -178,3 +191,39 @@ _stack = Joining(
 def stack(arrays, /, *, axis=0):
     """arrays of one shape laid along a new axis"""
     return _stack(arrays, axis)
+
+
+def broadcast_arrays(*arrays):
+    """The arrays, each repeated to the shape they broadcast to."""
+    shape = np.broadcast_shapes(*(as_array(x).shape for x in arrays))
+    return [broadcast_to(x, shape) for x in arrays]
+
+
+def meshgrid(*arrays, indexing="xy"):
+    """The coordinates of a grid: one array of the grid's shape for each vector of coordinates."""
+    n, grids = len(arrays), []
+    for i, x in enumerate(arrays):
+        place = 1 - i if indexing == "xy" and i < 2 <= n else i
+        grids.append(reshape(x, tuple(-1 if j == place else 1 for j in range(n))))
+    return broadcast_arrays(*grids)
+
+
+def tile(x, repetitions, /):
+    """x laid out repetitions[i] times along axis i."""
+    shape = as_array(x).shape
+    n = max(len(shape), len(repetitions))
+    shape, times = (1,) * (n - len(shape)) + shape, (1,) * (n - len(repetitions)) + tuple(repetitions)
+    pairs = list(zip(times, shape, strict=True))
+    x = reshape(x, tuple(m for size in shape for m in (1, size)))
+    return reshape(broadcast_to(x, tuple(m for pair in pairs for m in pair)), tuple(r * m for r, m in pairs))
+
+
+def repeat(x, repeats, /, *, axis=None):
+    """Each slice along an axis `repeats` times in a row: one number, or one for each slice; axis=None flattens."""
+    from tinygrad_nlp.ops.indexing import take
+
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    data, repeats = as_array(x), plain(repeats)
+    xp = namespace(data)
+    return take(x, xp.repeat(xp.arange(data.shape[axis]), repeats), axis=axis)

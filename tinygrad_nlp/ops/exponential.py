@@ -1,0 +1,95 @@
+"""Exponentials and logarithms: the function, then its derivative."""
+
+import math
+
+from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.ops.poles import times
+
+elementwise = primitive(broadcasts=True)
+
+
+@elementwise
+def exp(x):
+    """e^x"""
+    return namespace(x).exp(x)
+
+
+@exp.vjp("x")
+def _(g, y):  # d(e^x)/dx = e^x
+    return times(g, y)
+
+
+@elementwise
+def expm1(x):
+    """e^x - 1, exact near 0"""
+    return namespace(x).expm1(x)
+
+
+@expm1.vjp("x")
+def _(g, y):  # d(e^x - 1)/dx = e^x
+    return times(g, y + 1)
+
+
+@elementwise
+def log(x):
+    """ln x"""
+    return namespace(x).log(x)
+
+
+@log.vjp("x")
+def _(g, x):  # d(ln x)/dx = 1/x
+    return times(g, 1 / x)
+
+
+@elementwise
+def log1p(x):
+    """ln(1 + x), exact near 0"""
+    return namespace(x).log1p(x)
+
+
+@log1p.vjp("x")
+def _(g, x):  # d(ln(1 + x))/dx = 1/(1 + x)
+    return times(g, 1 / (1 + x))
+
+
+@elementwise
+def log2(x):
+    """log_2 x"""
+    return namespace(x).log2(x)
+
+
+@log2.vjp("x")
+def _(g, x):  # d(log_2 x)/dx = 1/(x ln 2)
+    return times(g, 1 / (x * math.log(2)))
+
+
+@elementwise
+def log10(x):
+    """log_10 x"""
+    return namespace(x).log10(x)
+
+
+@log10.vjp("x")
+def _(g, x):  # d(log_10 x)/dx = 1/(x ln 10)
+    return times(g, 1 / (x * math.log(10)))
+
+
+@elementwise
+def logaddexp(a, b):
+    """ln(e^a + e^b), without overflow; no gradient where both are -∞"""
+    return namespace(a).logaddexp(a, b)
+
+
+@logaddexp.vjp("a")
+def _(g, y, a):  # d/da = e^(a - y)
+    return g * _share(a, y)
+
+
+@logaddexp.vjp("b")
+def _(g, y, b):  # d/db = e^(b - y)
+    return g * _share(b, y)
+
+
+def _share(a, y):
+    xp = namespace(y)
+    return xp.exp(a - xp.where(y == -math.inf, 0.0, y))
