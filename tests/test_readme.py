@@ -67,6 +67,6 @@ def test_the_tables_are_the_results():
 
 
 def test_both_commands_stand_in_the_readme_and_in_ci():
-    commands = re.findall(r"^command -v uv .*; (uv run .*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    commands = re.findall(r"command -v uv .*; (uv run .*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert commands == ["uv run tinygrad-nlp train gpt", "uv run pytest"]
     assert re.search(r"^uv run --no-sync pytest$", (ROOT / ".ci" / "run").read_text(), flags=re.MULTILINE)
