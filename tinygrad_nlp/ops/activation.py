@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from nlp_kernels.common import xp as helpers
 
 from tinygrad_nlp.autograd import namespace, primitive
@@ -55,7 +56,7 @@ def _(g, y):  # d(relu)/dx = 1[x > 0] = 1[y > 0]
 @elementwise
 def erf(x):
     """2/√π ∫_0^x e^(-t²) dt"""
-    return helpers.erf(x)
+    return _erf(x)
 
 
 @erf.vjp("x")
@@ -63,17 +64,21 @@ def _(g, x):  # d(erf)/dx = 2/√π e^(-x²)
     return g * (2 / math.sqrt(math.pi)) * namespace(g).exp(-x * x)
 
 
+def _erf(x):
+    return helpers.erf(np.asarray(x) if isinstance(x, (np.generic, float, int)) else x)
+
+
 @elementwise
 def gelu(x):
     """x Φ(x), Φ the normal distribution function  (E13; Hendrycks & Gimpel 2016, arXiv:1606.08415)"""
-    return 0.5 * x * (1 + helpers.erf(x * math.sqrt(0.5)))
+    return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
 
 
 @gelu.vjp("x")
 def _(g, x):  # d(xΦ)/dx = Φ(x) + x φ(x)
     xp = namespace(g)
     phi = xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return g * (0.5 * (1 + helpers.erf(x * math.sqrt(0.5))) + x * phi)
+    return g * (0.5 * (1 + _erf(x * math.sqrt(0.5))) + x * phi)
 
 
 @elementwise
