@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import Array, namespace
-from tinygrad_nlp.optim.optimizer import Optimizer, zeros
+from tinygrad_nlp.optim.optimizer import Optimizer, filled, zeros
 
 
 class Adagrad(Optimizer):
@@ -36,7 +36,7 @@ class Adagrad(Optimizer):
             self._require(group, name, group[name] >= 0, "not negative")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        return {"step": 0, "sum": zeros(p) + group["initial_accumulator_value"]}
+        return {"step": 0, "sum": filled(p, group["initial_accumulator_value"])}
 
     def _update(self, data: Array, g: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         if group["weight_decay"]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from nlp_kernels.errors import AnomalyError
 
 from tinygrad_nlp.autograd import Tensor
@@ -67,8 +68,9 @@ def _norm(gradients: list[Array], p: float) -> float:
 
 def _sum_of_squares(g: Any) -> float:
     row = g.reshape(-1)
-    total = float(row @ row)
-    if not 0 < total < math.inf:  # float32 overflows beyond 1e19, and underflows below 1e-23
+    with np.errstate(over="ignore"):
+        total = float(row @ row)
+    if not 0 < total < math.inf:  # squares leave float32 beyond 1e19 and below 1e-23
         row = row.astype("float64")
         total = float(row @ row)
     return total

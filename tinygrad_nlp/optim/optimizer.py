@@ -72,8 +72,8 @@ class Optimizer:
                 if p not in self.state:
                     self.state[p] = self._new_state(p, group)
                 g = p.grad.data
-                g = g if g.dtype == p.dtype else namespace(g).astype(g, p.dtype)
-                self._update(p.data, -g if group["maximize"] else g, self.state[p], group)
+                g = namespace(g).asarray(-g if group["maximize"] else g, dtype=p.dtype)
+                self._update(p.data, g, self.state[p], group)
                 writes.note(p.data, tick())
 
     def zero_grad(self) -> None:
@@ -171,6 +171,11 @@ def _host_copy(value: Any) -> Any:
     return value if isinstance(value, int) else np.array(Tensor(value).numpy(), copy=True)
 
 
+def filled(p: Tensor, value: float) -> Array:
+    """An array of one value, like a parameter's."""
+    return namespace(p.data).full_like(p.data, value)
+
+
 def zeros(p: Tensor) -> Array:
-    """An array of 0 like a parameter's."""
-    return namespace(p.data).zeros_like(p.data)
+    """An array of 0, like a parameter's."""
+    return filled(p, 0)
