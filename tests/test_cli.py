@@ -172,7 +172,7 @@ def test_a_checkpoint_of_another_model_is_named(capsys, trained, tmp_path, comma
     ("options", "sentence"),
     [
         (["--steps", "9", "--width", "16"], "--width was 8 when the run began and cannot become 16 now"),
-        (["--steps", "9", "--lr", "0.1"], "--lr was 0.001 when the run began and cannot become 0.1 now"),
+        (["--steps", "9", "--lr", "0.1"], "--lr was 0.003 when the run began and cannot become 0.1 now"),
         (["--steps", "9", "--data", "text.txt"], "text.txt is not the text that"),
         ([], "has made its 2 steps; to go on name more, as --steps 4"),
     ],

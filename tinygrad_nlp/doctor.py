@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -11,10 +12,9 @@ import platform
 import sys
 from collections.abc import Iterator
 
-NEEDED = ("scipy", "array_api_compat", "safetensors", "rich", "matplotlib")
+NEEDED = ("scipy", "array_api_compat", "safetensors", "threadpoolctl", "rich", "matplotlib")
 OPTIONAL = {  # import name: what it is for, how to get it
     "cupy": ("arrays on NVIDIA GPUs", "uv sync --extra cuda13, or pip install 'cupy-cuda13x[ctk]' (or 12)"),
-    "threadpoolctl": ("BLAS threads, shown and set", "pip install threadpoolctl"),
     "hypothesis": ("property-based gradient tests", "pip install hypothesis"),
     "jax": ("comparisons in tests and benchmarks", "pip install jax"),
     "torch": ("comparisons in tests and benchmarks", "pip install torch"),
@@ -86,8 +86,11 @@ def _optional(name: str, purpose: str, remedy: str) -> Row:
 
 
 def _version(name: str) -> str:
-    distributions = importlib.metadata.packages_distributions().get(name, [])
+    distributions = _distributions().get(name, [])
     return ", ".join(importlib.metadata.version(d) for d in distributions) or "version unknown"
+
+
+_distributions = functools.cache(importlib.metadata.packages_distributions)  # import name: who brings it
 
 
 def _gpu() -> Iterator[Row]:

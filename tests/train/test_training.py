@@ -10,8 +10,11 @@ import time
 import numpy as np
 import pytest
 
+from tinygrad_nlp.models import find
 from tinygrad_nlp.random import Generator
+from tinygrad_nlp.text import consecutive_windows
 from tinygrad_nlp.train.checkpoint import load_checkpoint
+from tinygrad_nlp.train.language_model import restore
 
 STEPS = 160
 PHRASE = "attention is a weighted mean of values and the weights are a softmax of queries times keys"
@@ -92,7 +95,7 @@ def test_a_run_folder_has_everything(whole, text):
     for line in lines:
         assert line["train_bits_per_char"] == pytest.approx(line["train_loss"] / np.log(2))
         assert min(line["tokens_per_s"], line["elapsed"], line["grad_norm"]) > 0
-    assert lines[0]["lr"] == pytest.approx(1e-3 / 100)
+    assert lines[0]["lr"] == pytest.approx(3e-3 / 100)
     assert lines[-1]["lr"] == pytest.approx(1e-4)
     assert lines[-1]["val_loss"] < lines[19]["val_loss"]
     assert (folder / "loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -103,6 +106,14 @@ def test_a_run_folder_has_everything(whole, text):
     assert "generate runs/gpt-001" in out
     assert "--resume runs/gpt-001" in out
     assert f"step {STEPS}/{STEPS}" in err
+
+
+def test_the_validation_loss_is_that_of_the_held_out_text_without_dropout(whole, text):
+    state = load_checkpoint(whole[0])
+    model, tokenizer = restore(state, whole[0], *find("gpt"), device="cpu")
+    held_out = tokenizer.encode(text.read_text())[-(text.stat().st_size // 10) :]
+    loss = model.eval().loss(*consecutive_windows(held_out, 16)).item()
+    assert state["val_loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_n_steps_and_n_more_are_two_n(whole, text, tmp_path):

@@ -53,6 +53,8 @@ class LanguageModelRun:
     ):
         """`options` are the fields of the config class except the vocabulary's size, which the text decides."""
         text = load_text(settings.data)
+        if settings.data is not None:  # a run may go on from another folder
+            settings = replace(settings, data=str(Path(settings.data).resolve()))
         self.name, self.settings, self.tokenizer = name, settings, CharTokenizer(text)
         self.text_hash, self.text_length = hashlib.sha256(text.encode()).hexdigest(), len(text)
         self.config = config_class(vocab_size=self.tokenizer.vocab_size, **options)

@@ -17,7 +17,7 @@ class Settings(Options):
     data: str | None = option(None, "a UTF-8 text (default: CPython's language reference)", kind=str, metavar="FILE")
     steps: int = option(2000, "how many steps to train", low=1)
     batch_size: int = option(12, "windows in a batch", low=1)
-    lr: float = option(1e-3, "highest learning rate, reached after the warm-up", low=0)
+    lr: float = option(3e-3, "highest learning rate, reached after the warm-up", low=0)
     min_lr: float = option(1e-4, "learning rate at the end of the cosine", low=0)
     warmup: int = option(100, "steps over which the learning rate rises linearly", low=0)
     decay_steps: int | None = option(None, "step at which the cosine ends (default: --steps)", kind=int, low=1)
