@@ -59,7 +59,7 @@ _UNWRAP = """\
     if type({x}) is Tensor:
         node_{x}, {x} = {x}.node, {x}.data
     else:
-        node_{x}, {x} = None, {x}.item() if isinstance({x}, generic) else {x}
+        node_{x}, {x} = None, {x} if type({x}) is ndarray else {plain}({x})
 """
 
 
@@ -76,16 +76,6 @@ def cotangents_of(node: Node, parts: dict, create_graph: bool) -> tuple:
     if create_graph:
         missing = {i: wrap(z) for i, z in missing.items()}
     return tuple((parts | missing)[i] for i in range(len(node.shape)))
-
-
-_UNWRAP_ONE = """\
-    if type({x}) is Tensor:
-        node_{x}, {x} = {x}.node, {x}.data
-    else:
-        node_{x} = None
-        if type({x}) is not ndarray:
-            {x} = as_array({x})
-"""
 
 
 class Primitive:
@@ -154,7 +144,7 @@ class Primitive:
         self.source = _CALL.format(
             name=self.__name__,
             signature=self._signature(),
-            unwrap="".join((_UNWRAP_ONE if [n] == self.names else _UNWRAP).format(x=n) for n in self.inputs).rstrip(),
+            unwrap="".join(_UNWRAP.format(x=n, plain=self._plain(n)) for n in self.inputs).rstrip(),
             arguments=", ".join([*self.inputs, *(f"{h}={h}" for h in self.hyper)]),
             inputs=", ".join(self.inputs),
             constant="True" if self.several else " and ".join(f"{n} is None" for n in nodes) or "True",
@@ -174,8 +164,9 @@ class Primitive:
             "tick": tick,
             "new": object.__new__,
             "ndarray": np.ndarray,
-            "generic": np.generic,
-            "as_array": as_array,
+            "array": _array,
+            "weak": _weak,
+            "parameter": _parameter,
             "TinygradError": TinygradError,
         }
         exec(compile(self.source, f"<primitive {self.__name__}>", "exec"), scope)
@@ -187,6 +178,12 @@ class Primitive:
         self.call.__code__ = written.__code__  # the same function object, as rules are declared one by one
         self.call.__globals__.update(scope)
         self.call.source = self.source
+
+    def _plain(self, name: str) -> str:
+        """What becomes of an input that is no Tensor: beside other operands a number is weak, it does not promote."""
+        if self.broadcasts and len(self.inputs) > 1:
+            return "weak"
+        return "array" if name in self.names else "parameter"
 
     def _signature(self) -> str:
         """The forward function's own signature; defaults are fetched by name."""
@@ -228,6 +225,8 @@ class Primitive:
             anomaly.check_forward(node, self, self.inputs, inputs, outputs)
         if self.several:
             return outputs_of(node, y) if node is not None else tuple(map(wrap, y))
+        if y.ndim == 0 and y.dtype == np.float64 and not any(map(is_array, inputs)):
+            y = y.astype(np.float32)  # of Python numbers alone
         return wrap(y, node)
 
     def promoted(self, nodes: tuple, inputs: tuple, dtype: Any) -> list | None:
@@ -254,6 +253,20 @@ def primitive(forward: Callable | None = None, *, broadcasts: bool = False, seve
     if forward is None:
         return lambda f: Primitive(f, broadcasts=broadcasts, several=several).call
     return Primitive(forward).call
+
+
+def _weak(x: Any) -> Any:
+    if isinstance(x, np.generic):
+        return x.item()
+    return as_array(x) if isinstance(x, (list, tuple)) else x
+
+
+def _array(x: Any) -> Any:
+    return None if x is None else as_array(x)
+
+
+def _parameter(x: Any) -> Any:
+    return x.item() if isinstance(x, np.generic) else x
 
 
 def _plain(y: Any) -> Any:
