@@ -137,6 +137,9 @@ class Primitive:
             for n in self.names
         ]
         mixed = [f"(node_{n} is not None and {n}.dtype is not y.dtype)" for n in self.names]
+        constant = "True" if self.several else " and ".join(f"{n} is None" for n in nodes) or "True"
+        if "dtype" in self.inputs + self.hyper:
+            constant += " or y.dtype.kind not in 'fc'"  # a conversion to integers has no gradient
         promote = ""
         if self.broadcasts and len(self.inputs) > 1 and mixed:
             again = f"primitive.promoted(({', '.join(nodes)},), ({', '.join(self.inputs)},), y.dtype)"
@@ -147,7 +150,7 @@ class Primitive:
             unwrap="".join(_UNWRAP.format(x=n, plain=self._plain(n)) for n in self.inputs).rstrip(),
             arguments=", ".join([*self.inputs, *(f"{h}={h}" for h in self.hyper)]),
             inputs=", ".join(self.inputs),
-            constant="True" if self.several else " and ".join(f"{n} is None" for n in nodes) or "True",
+            constant=constant,
             nodes=", ".join(nodes) or "None",
             kept=", ".join(kept) or "None",
             promote=promote,
@@ -219,7 +222,7 @@ class Primitive:
         """The result of a call that is not recorded, is watched for anomalies, or has several outputs."""
         flags, outputs = mode.get(), y if type(y) is tuple else (y,)
         node = None
-        if flags & RECORD and any(n is not None for n in nodes):
+        if flags & RECORD and any(n is not None for n in nodes) and (self.several or y.dtype.kind in "fc"):
             node = Node(self, nodes, kept, [(a.shape, a.dtype) for a in y] if self.several else y.shape)
         if flags & ANOMALY:
             anomaly.check_forward(node, self, self.inputs, inputs, outputs)

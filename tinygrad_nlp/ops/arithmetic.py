@@ -58,7 +58,9 @@ def divide(a, b):
 
 @divide.vjp("a")
 def _(g, b):  # d(a/b)/da = 1/b
-    return g / b if isinstance(b, (int, float)) else times(g, 1 / b)
+    if isinstance(b, (int, float)):
+        return g / b
+    return times(g, 1 / (b if b.dtype.kind == "f" else namespace(b).astype(b, g.dtype)))
 
 
 @divide.vjp("b")

@@ -16,7 +16,7 @@ def matmul(a, b):
 
 
 @matmul.vjp("a")
-def _(g, a_shape, b):  # dA = G B^T
+def _(g, a_shape, a_dtype, b):  # dA = G B^T
     xp = namespace(g)
     if b.ndim == 1:
         da = xp.expand_dims(g, axis=-1) * b  # y = A b: dA = g b^T
@@ -24,11 +24,11 @@ def _(g, a_shape, b):  # dA = G B^T
         da = xp.matmul(b, xp.expand_dims(g, axis=-1))[..., 0]  # y = a B: da = B g
     else:
         da = xp.matmul(g, xp.matrix_transpose(b))
-    return unbroadcast(da, a_shape)
+    return _returned(da, a_shape, a_dtype)
 
 
 @matmul.vjp("b")
-def _(g, a, b_shape):  # dB = A^T G
+def _(g, a, b_shape, b_dtype):  # dB = A^T G
     xp = namespace(g)
     if a.ndim == 1:
         db = xp.expand_dims(a, axis=-1) * xp.expand_dims(g, axis=-2) if len(b_shape) > 1 else a * g  # db = a g^T
@@ -39,7 +39,7 @@ def _(g, a, b_shape):  # dB = A^T G
         db = xp.matmul(xp.matrix_transpose(xp.reshape(a, (n, a.shape[-1]))), xp.reshape(g, (n, g.shape[-1])))
     else:
         db = xp.matmul(xp.matrix_transpose(a), g)
-    return unbroadcast(db, b_shape)
+    return _returned(db, b_shape, b_dtype)
 
 
 @primitive
@@ -49,18 +49,23 @@ def vecdot(a, b, *, axis=-1):
 
 
 @vecdot.vjp("a")
-def _(g, a_shape, b, axis):  # da = g b
-    return _scaled(g, b, a_shape, axis)
+def _(g, a_shape, a_dtype, b, axis):  # da = g b
+    return _returned(_scaled(g, b, axis, len(a_shape)), a_shape, a_dtype)
 
 
 @vecdot.vjp("b")
-def _(g, a, b_shape, axis):  # db = g a
-    return _scaled(g, a, b_shape, axis)
+def _(g, a, b_shape, b_dtype, axis):  # db = g a
+    return _returned(_scaled(g, a, axis, len(b_shape)), b_shape, b_dtype)
 
 
-def _scaled(g, other, shape, axis):
-    xp, axis = namespace(g), axis if axis < 0 else axis - len(shape)
-    return unbroadcast(xp.expand_dims(g, axis=axis) * other, shape)
+def _scaled(g, other, axis, ndim):
+    return namespace(g).expand_dims(g, axis=axis if axis < 0 else axis - ndim) * other
+
+
+def _returned(g, shape, dtype):
+    """The gradient of one factor: summed where it was broadcast, in its precision."""
+    g = unbroadcast(g, shape)
+    return g if g.dtype == dtype else namespace(g).astype(g, dtype)
 
 
 def tensordot(a, b, *, axes=2):

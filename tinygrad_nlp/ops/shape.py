@@ -5,7 +5,6 @@ import numpy as np
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
 from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.autograd.convert import as_array
-from tinygrad_nlp.autograd.tensor import Tensor
 from tinygrad_nlp.ops.joining import Joining, plain
 
 
@@ -132,24 +131,15 @@ def _(g, k):
     return namespace(g).triu(g, k=k)
 
 
-def astype(x, dtype, *, copy=True):
-    """x in another dtype; the gradient returns in the dtype of x, and none through integers."""
-    if type(x) is Tensor and x.node is not None and np.dtype(dtype).kind not in "fc":
-        x = x.detach()
-    return _astype(x, dtype, copy=copy)
-
-
 @primitive
-def _astype(x, dtype, *, copy):
+def astype(x, dtype, *, copy=True):
+    """x in another dtype; the gradient returns in the dtype of x, and none from integers"""
     return namespace(x).astype(x, dtype, copy=copy)
 
 
-@_astype.vjp("x")
+@astype.vjp("x")
 def _(g, x_dtype):
     return namespace(g).astype(g, x_dtype)
-
-
-_astype.primitive.__name__ = _astype.__name__ = "astype"
 
 
 @primitive(several=True)

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import scipy.special
 from drawn import Case, broadcastable, distinct, generators, laid_out, shapes, uniform
+
 from functions import Function
 
 

@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 import numpy as np
 import scipy.special
 from drawn import Case, distinct, generators, laid_out, shapes, uniform
-from functions import Function
 from nlp_kernels.common.xp import array_namespace, dropout_mask
 
+from functions import Function
 from tinygrad_nlp.random import Generator
 
 

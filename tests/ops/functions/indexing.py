@@ -6,6 +6,7 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 from drawn import Case, axes, distinct, generators, laid_out, shapes, uniform
+
 from functions import Function
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 from drawn import Case, axes, broadcastable, shapes, uniform
+
 from functions import Function
 
 
