@@ -1,15 +1,19 @@
-"""The README's tables, generated from `benchmarks/results/`.
+"""The tables of the READMEs, the project's and each hot path's, generated from `benchmarks/results/`.
 
-python -m benchmarks.readme                 rewrites the tables between the README's markers
+python -m benchmarks.readme                 rewrites the tables between the READMEs' markers
 """
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from nlp_kernels.dispatch import HOT_PATHS, ROOT
+
 from benchmarks.compare import RESULTS
+from benchmarks.hot_path import table
 
 README = Path(__file__).parents[1] / "README.md"
 MACHINE = "amd-epyc-2cores"  # whose results the README shows
@@ -50,18 +54,42 @@ def gpt() -> str:
     return "\n".join([*lines, "", f"Machine: {data['machine']}."])
 
 
-TABLES = {"tape": tape, "gpt": gpt}
+def backends(hot_path: str) -> str:
+    """Every backend of a hot path and PyTorch eager; nothing where nothing was measured."""
+    if not (RESULTS / MACHINE / f"{hot_path}.json").exists():
+        return ""
+    data = results(hot_path)
+    header, *lines = table(data["rows"])
+    rule = ["---" if column in ("work", "backend") else "---:" for column in header]
+    text = ["| " + " | ".join(cells) + " |" for cells in (header, rule, *lines)]
+    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    threads = "one thread" if data["threads"] == 1 else f"{data['threads']} threads"
+    return "\n".join([*text, "", f"{data['dtype']}, {threads}. Machine: {data['machine']}; {versions}."])
 
 
-def rewritten(text: str) -> str:
-    """The README with every table as the results have it."""
-    for name, table in TABLES.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda m, table=table: f"{m[1]}{table()}\n{m[2]}", text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"the README has {count} places for the table {name!r}, not one")
+Tables = Mapping[str, Callable[[], str]]  # by the name of their markers
+TABLES: Tables = {"tape": tape, "gpt": gpt}
+PAGES: dict[Path, Tables] = {README: TABLES} | {
+    ROOT / hot_path / "README.md": {"benchmark": partial(backends, hot_path)} for hot_path in HOT_PATHS
+}
+
+
+def rewritten(text: str, tables: Tables = TABLES) -> str:
+    """A README with every table as the results have it."""
+    for name, make in tables.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if (text.count(start), text.count(end)) != (1, 1):
+            raise ValueError(f"the README has {text.count(start)} places for the table {name!r}, not one")
+        before, _, rest = text.partition(start)
+        content = make()
+        text = before + start + (f"{content}\n" if content else "") + end + rest.partition(end)[2]
     return text
 
 
+def main() -> None:
+    for page, tables in PAGES.items():
+        page.write_text(rewritten(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    README.write_text(rewritten(README.read_text(encoding="utf-8")), encoding="utf-8")
+    main()
