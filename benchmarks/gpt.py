@@ -69,7 +69,8 @@ def main() -> None:
     losses = {name: [step() for _ in range(3)] for name, step in candidates.items()}
     for name, curve in losses.items():
         np.testing.assert_allclose(curve, losses["ours"], rtol=1e-4, err_msg=name)
-    rows = summary(interleaved(candidates, rounds=args.rounds, warmup=2))
+    # the thread pools of both spin for a while after their work: a rest keeps one's from slowing the other
+    rows = summary(interleaved(candidates, rounds=args.rounds, warmup=2, rest=0.2))
     name = "gpt_large" if args.large else "gpt"
     show(f"GPT training step, {config.n_layer} layers, {config.n_embd} wide, {tokens.size} tokens", {name: rows})
     for candidate, row in rows.items():

@@ -59,7 +59,9 @@ class Checkpoint:
         gs = cotangents_of(node, parts, create_graph)
         roots = [(y.node, g) for y, g in zip(outputs, gs, strict=True) if y.node is not None]
         wanted = {s for s in node.sources if needed is None or s in needed}
-        found, _ = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
+        found, owned = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
+        if not create_graph:  # one array for two sources, or a cotangent handed on: as views, nobody adds to them
+            found = {s: g if s in owned else g[...] for s, g in found.items()}
         return [(s, found.get(s)) for s in node.sources]
 
 

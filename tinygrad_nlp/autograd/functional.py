@@ -61,8 +61,11 @@ def grad(
                     f"input {i} of grad(), of shape {x.shape}, is not used by the outputs (allow_unused gives zeros)"
                 )
             g = namespace(x.data).zeros_like(x.data)
-        elif type(g) is not Tensor and x.node not in owned:
-            g = namespace(g).asarray(g, copy=True)  # a gradient aliases nothing
+        elif type(g) is Tensor:
+            with recording(create_graph):
+                g = operators.ops.positive(g)  # a gradient aliases nothing
+        elif x.node not in owned:
+            g = namespace(g).asarray(g, copy=True)
         results.append(g if type(g) is Tensor else wrap(g))
     return tuple(results)
 

@@ -85,12 +85,14 @@ def sweep(
             _refuse_changed(node)
         if watching:
             anomaly.check_kept(node)
+        handed: Iterable = ()  # the cotangents of several outputs: a rule may hand one on as it is
         if rules is None:
+            handed = g.values() if type(g) is dict else ()
             gradients = function.gradients(node, g, needed, create_graph)
             steps: Iterable[tuple] = ((source, _same, (dx,)) for source, dx in gradients)
         else:
             if function.several:
-                g = function.cotangents(node, g, create_graph)
+                handed = g = function.cotangents(node, g, create_graph)
             steps = zip(sources, rules, kept if not create_graph else function.lifted(node), strict=True)
         for source, rule, args in steps:
             if source is None or (needed is not None and source not in needed):
@@ -114,7 +116,7 @@ def sweep(
             if source not in pending:
                 pending[source] = dx
                 heappush(heap, (-source.order, source))
-                if dx is not g and not create_graph and dx.base is None:
+                if dx is not g and not create_graph and dx.base is None and not any(dx is h for h in handed):
                     owned.add(source)
             elif source in owned:
                 total = pending[source]
