@@ -199,6 +199,13 @@ def test_a_graph_that_kept_the_old_weights_refuses_its_sweep():
         loss.backward()
 
 
+def test_a_variance_of_zero_is_not_negative():
+    """The same gradient at every step: s - (mean of g)² rounds to either side of 0."""
+    options = {"lr": 1e-3, "alpha": 0.5, "centered": True}
+    for g in (0.1, 0.3, 1.7):
+        assert np.isfinite(stepped(lambda p: optim.RMSprop(p, **options), [1.0], [[g]] * 80)).all()
+
+
 def test_a_gradient_of_another_dtype():
     p = nn.Parameter(np.ones(3, "f"))
     p.grad = Tensor(np.ones(3))
