@@ -51,7 +51,7 @@ class Adagrad(Optimizer):
 class RMSprop(Optimizer):
     """s ← ρs + (1-ρ)g², u = g / (√s + ε), θ ← θ - ηu  (E55; Tieleman and Hinton 2012).
 
-    ρ is `alpha`. `centered` takes the variance, s - (mean of g)² ≥ 0; `momentum` steps by b ← μb + u. Weight decay is L2
+    ρ is `alpha`. `centered` takes the variance s - (mean of g)²; `momentum` steps by b ← μb + u. Weight decay is L2
     regularisation: g is the gradient plus λθ.
     """
 
