@@ -116,7 +116,7 @@ def sweep(
             if source not in pending:
                 pending[source] = dx
                 heappush(heap, (-source.order, source))
-                if dx is not g and not create_graph and dx.base is None and not any(dx is h for h in handed):
+                if dx is not g and not create_graph and dx.base is None and not (handed and _among(dx, handed)):
                     owned.add(source)
             elif source in owned:
                 total = pending[source]
@@ -153,6 +153,10 @@ def _needed(roots: Iterable[Node], wanted: set[Node], through: bool) -> set[Node
 
 def _same(g, dx):
     return dx
+
+
+def _among(dx, handed: Iterable) -> bool:
+    return any(dx is h for h in handed)
 
 
 def _fit(dx, node: Node, source: Node):
