@@ -93,7 +93,7 @@ def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) 
         if x.shape != v.shape:
             raise ShapeError(f"jvp: a tangent of shape {v.shape} for an input of shape {x.shape}")
     ys = _call(f, xs)
-    us = [Tensor(np.zeros(y.shape, y.dtype), requires_grad=True) for y in _several(ys)]
+    us = [Tensor(np.ones(y.shape, y.dtype), requires_grad=True) for y in _several(ys)]
     gs = grad(_several(ys), xs, us, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
     if used:

@@ -93,10 +93,10 @@ def pow(a, b):
 @pow.vjp("a")
 def _(g, a, b):  # d(a^b)/da = b a^(b-1), 0 for b = 0 even at a = 0
     if isinstance(b, (int, float)):
-        return times(g, b * a ** (b - 1)) if b != 0 else g * 0
+        return times(g * b, a ** (b - 1)) if b != 0 else g * 0
     xp = namespace(g)
     less = b - xp.ones((), dtype=a.dtype)  # an unsigned 0 - 1 would be large
-    return times(g, b * a ** xp.where((a == 0) & (b == 0), 0.0, less))
+    return times(g * b, a ** xp.where((a == 0) & (b == 0), 0.0, less))
 
 
 @pow.vjp("b")
@@ -104,7 +104,7 @@ def _(g, y, a, b):  # d(a^b)/db = a^b ln a, 0 at a = 0 where b >= 0
     xp = namespace(g)
     if isinstance(a, (int, float)):
         a = xp.asarray(a, dtype=y.dtype)
-    return times(g, y * xp.log(xp.where((a == 0) & (b >= 0), 1.0, a)))
+    return times(times(g, y), xp.log(xp.where((a == 0) & (b >= 0), 1.0, a)))
 
 
 @elementwise
@@ -147,8 +147,8 @@ def reciprocal(x):
 
 
 @reciprocal.vjp("x")
-def _(g, y):  # d(1/x)/dx = -1/x^2
-    return times(g, -y * y)
+def _(g, x):  # d(1/x)/dx = -1/x^2
+    return times(g, -1 / (x * x))
 
 
 @elementwise
