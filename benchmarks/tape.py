@@ -51,6 +51,7 @@ def ours(chain):
     x = tn.Tensor(A, requires_grad=True)
     y = chain(x, tn)
     y.backward(G)
+    assert x.grad is not None
     return y.data, x.grad.data
 
 
@@ -60,6 +61,7 @@ def torchs(chain):
     x = torch.tensor(A, requires_grad=True)
     y = chain(x, torch)
     y.backward(torch.from_numpy(G))
+    assert x.grad is not None
     return y.detach().numpy(), x.grad.numpy()
 
 
