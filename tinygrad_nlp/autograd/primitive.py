@@ -243,12 +243,13 @@ class Primitive:
     def explained(self, error: Exception, inputs: tuple) -> Exception:
         """The library's error for one of NumPy's or CuPy's: it names the function and all shapes."""
         shown = ", ".join(f"{tuple(x.shape)}" if is_array(x) else repr(x) for x in inputs)
+        message = str(error).removeprefix(f"{self.__name__}: ")
         if isinstance(error, TypeError):
             apart = len({namespace(x) for x in inputs if is_array(x)}) > 1
-            return DtypeError(f"{self.__name__}: {'the arrays are on different devices: ' if apart else ''}{error}")
+            return DtypeError(f"{self.__name__}: {'the arrays are on different devices: ' if apart else ''}{message}")
         if isinstance(error, IndexError) and not isinstance(error, ValueError):
-            return IndexError(f"{self.__name__}: {error}")
-        return ShapeError(f"{self.__name__} of {shown}: {error}")
+            return IndexError(f"{self.__name__}: {message}")
+        return ShapeError(f"{self.__name__} of {shown}: {message}")
 
 
 def primitive(forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False) -> Any:

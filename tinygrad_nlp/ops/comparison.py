@@ -4,10 +4,11 @@ Their results are constants of the graph: no gradient flows through them.
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import ShapeError
+from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd.arrays import is_array, namespace
 from tinygrad_nlp.autograd.convert import as_array
@@ -18,16 +19,26 @@ def _constant(name: str, meaning: str) -> Callable[..., Any]:
     def function(*args, **params):
         arrays = [_operand(a) for a in args]
         first = next((a for a in arrays if is_array(a)), 0)
-        try:
+        with _explained(name, arrays):
             result = getattr(namespace(first), name)(*arrays, **params)
-        except ValueError as error:
-            shapes = ", ".join(str(a.shape) if is_array(a) else repr(a) for a in arrays)
-            raise ShapeError(f"{name} of {shapes}: {error}") from error
         return tuple(map(wrap, result)) if isinstance(result, tuple) else wrap(result)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = meaning
     return function
+
+
+@contextmanager
+def _explained(name, arrays):
+    """NumPy's errors as the library's: they name the function, and shapes or dtypes."""
+    try:
+        yield
+    except ValueError as error:
+        shapes = ", ".join(str(a.shape) if is_array(a) else repr(a) for a in arrays)
+        raise ShapeError(f"{name} of {shapes}: {error}") from error
+    except TypeError as error:
+        dtypes = ", ".join(str(a.dtype) if is_array(a) else type(a).__name__ for a in arrays)
+        raise DtypeError(f"{name} of {dtypes}: {error}") from error
 
 
 def _operand(a):
@@ -76,7 +87,8 @@ def argsort(x, *, axis=-1, descending=False, stable=True):
     """the indices that sort an axis; equal elements keep their order"""
     data = as_array(x)
     xp = namespace(data)
-    if not descending:
-        return wrap(xp.argsort(data, axis=axis, stable=stable))
-    last = data.shape[axis] - 1  # the order of the reversed axis, reversed: ascending, and stable from its end
-    return wrap(last - xp.flip(xp.argsort(xp.flip(data, axis=axis), axis=axis, stable=stable), axis=axis))
+    with _explained("argsort", (data,)):
+        if not descending:
+            return wrap(xp.argsort(data, axis=axis, stable=stable))
+        order = xp.argsort(xp.flip(data, axis=axis), axis=axis, stable=stable)  # reversed twice: equal ones in order
+        return wrap(data.shape[axis] - 1 - xp.flip(order, axis=axis))

@@ -46,12 +46,15 @@ def log_softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float 
 def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
     x = _tensor(x)
     if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"softmax over axis {axis} of shape {x.shape}")
+        raise ShapeError(f"{'log_' * hyper['log']}softmax: there is no axis {axis} in shape {x.shape}")
     last = axis in (-1, x.ndim - 1)
     rows = x if last else moveaxis(x, axis, -1)
     if keep is not None:
-        keep = np.broadcast_to(as_array(keep), x.shape) if type(x.data) is np.ndarray else as_array(keep)
-        keep = namespace(keep).broadcast_to(keep, x.shape)
+        keep = as_array(keep)
+        try:
+            keep = namespace(keep).broadcast_to(keep, x.shape)
+        except ValueError as error:
+            raise ShapeError(f"softmax of {x.shape}: keep of shape {keep.shape} does not broadcast to it") from error
         keep = (keep if last else namespace(keep).moveaxis(keep, axis, -1)).reshape(_rows(rows.shape))
     y = _shaped(_softmax(_shaped(rows, _rows(rows.shape)), keep, **hyper), rows.shape)
     return y if last else moveaxis(y, -1, axis)

@@ -71,11 +71,13 @@ def _returned(g, shape, dtype):
 def tensordot(a, b, *, axes=2):
     """Σ a b over pairs of axes: the last `axes` of a with the first of b, or (axes of a, axes of b)."""
     a, b = asarray(a), asarray(b)
-    if isinstance(axes, int):
-        axes = range(a.ndim - axes, a.ndim), range(axes)
-    left, right = ([i % x.ndim for i in which] for x, which in zip((a, b), axes, strict=True))
-    if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
-        raise ShapeError(f"tensordot of {a.shape} and {b.shape}: axes {left} and {right} differ in size")
+    left, right = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
+    if not all(-x.ndim <= i < x.ndim for x, which in ((a, left), (b, right)) for i in which):
+        raise ShapeError(f"tensordot of {a.shape} and {b.shape}: there are no axes {list(left)} and {list(right)}")
+    left, right = [i % a.ndim for i in left], [i % b.ndim for i in right]
+    paired = [a.shape[i] for i in left] == [b.shape[i] for i in right]
+    if not paired or len({*left}) != len(left) or len({*right}) != len(right):
+        raise ShapeError(f"tensordot of {a.shape} and {b.shape}: axes {left} and {right} do not pair up")
     rows, columns = ([i for i in range(x.ndim) if i not in used] for x, used in ((a, left), (b, right)))
     shape = [a.shape[i] for i in rows] + [b.shape[i] for i in columns]
     k, n, m = (math.prod(x.shape[i] for i in which) for x, which in ((a, left), (a, rows), (b, columns)))

@@ -1,6 +1,7 @@
 """Shape functions move values; their gradients move them back."""
 
 import numpy as np
+from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
 from tinygrad_nlp.autograd.arrays import broadcast
@@ -185,7 +186,11 @@ def stack(arrays, /, *, axis=0):
 
 def broadcast_arrays(*arrays):
     """The arrays, each repeated to the shape they broadcast to."""
-    shape = np.broadcast_shapes(*(as_array(x).shape for x in arrays))
+    shapes = [as_array(x).shape for x in arrays]
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise ShapeError(f"broadcast_arrays of {', '.join(map(str, shapes))}: {error}") from error
     return [broadcast_to(x, shape) for x in arrays]
 
 
@@ -214,6 +219,11 @@ def repeat(x, repeats, /, *, axis=None):
 
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
-    data, repeats = as_array(x), plain(repeats)
-    xp = namespace(data)
-    return take(x, xp.repeat(xp.arange(data.shape[axis]), repeats), axis=axis)
+    shape, xp, repeats = as_array(x).shape, namespace(as_array(x)), plain(repeats)
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"repeat of {shape}: there is no axis {axis}")
+    try:
+        indices = xp.repeat(xp.arange(shape[axis]), repeats)
+    except ValueError as error:
+        raise ShapeError(f"repeat of {shape} along axis {axis}: one number or {shape[axis]}, not {repeats}") from error
+    return take(x, indices, axis=axis)
