@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import generators
 from functions import ALL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_nlp as tn
@@ -31,6 +31,7 @@ def assert_apart(gradients, others):
 @each
 @pytest.mark.parametrize("how", ["grad", "create_graph", "backward", "backward twice"])
 @given(data=st.data(), rng=generators())
+@settings(max_examples=12)
 def test_gradients_alias_nothing(function, how, data, rng):
     case = data.draw(function.cases)
     leaves = [Tensor(x, requires_grad=True) for x in case.floats]

@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+from differences import check
 from drawn import generators
 from functions import ALL, BY_NAME
 from hypothesis import given, settings
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 import tinygrad_nlp
 from tinygrad_nlp import Tensor, grad, ops
-from tinygrad_nlp.autograd.check import check_grads
 
 each = pytest.mark.parametrize("function", ALL, ids=lambda f: f.name)
 
@@ -30,10 +30,10 @@ def test_the_table_has_every_differentiable_function():
 
 @each
 @given(data=st.data(), rng=generators())
-@settings(max_examples=60)
+@settings(max_examples=50)
 def test_finite_differences_to_order_two(function, data, rng):
     case = data.draw(function.cases)
-    check_grads(function.of(case), case.floats, order=2, rng=rng)
+    check(function.of(case), case.floats, order=2, rng=rng)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,12 @@ def test_finite_differences_to_order_two(function, data, rng):
 @settings(max_examples=10)
 def test_finite_differences_to_order_three(name, data, rng):
     case = data.draw(BY_NAME[name].cases)
-    check_grads(BY_NAME[name].of(case), case.floats, order=3, rtol=1e-4, rng=rng)
+    check(BY_NAME[name].of(case), case.floats, order=3, rtol=1e-4, rng=rng)
 
 
 @pytest.mark.parametrize("function", [f for f in ALL if f.torch is not None], ids=lambda f: f.name)
 @given(data=st.data(), rng=generators())
+@settings(max_examples=25)
 def test_torch_agrees(function, data, rng):
     torch = pytest.importorskip("torch")
     case = data.draw(function.cases)
@@ -65,6 +66,7 @@ def test_torch_agrees(function, data, rng):
 
 @each
 @given(data=st.data(), rng=generators())
+@settings(max_examples=25)
 def test_layouts_of_inputs_and_cotangents_do_not_matter(function, data, rng):
     """Strides that are negative, zero or wide: the same values and the same gradients to order two; nothing changed."""
     case = data.draw(function.cases)

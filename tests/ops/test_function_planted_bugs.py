@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from differences import check
 from drawn import generators
 from functions import ALL
 from hypothesis import Phase, given, settings
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 import tinygrad_nlp as tn
 from tinygrad_nlp import Tensor, ops
-from tinygrad_nlp.autograd.check import check_grads
 from tinygrad_nlp.autograd.primitive import Primitive
 from tinygrad_nlp.autograd.sweep import Piece
 
@@ -59,7 +59,7 @@ def caught(function, message):
     @settings(**QUIET)
     def differences(data, rng):
         case = data.draw(function.cases)
-        check_grads(function.of(case), case.floats, order=2, rng=rng)
+        check(function.of(case), case.floats, order=2, rng=rng)
 
     with pytest.raises(AssertionError, match=message):
         differences()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import Case, generators
 from functions import ALL, BY_NAME
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_nlp as tn
@@ -42,6 +42,7 @@ def test_shapes_and_values_equal_numpys(function, data):
 
 @each
 @given(data=st.data(), rng=generators())
+@settings(max_examples=20)
 def test_float32_stays_float32(function, data, rng):
     """Values, gradients and second gradients; near those of float64."""
     if function.name == "astype":
