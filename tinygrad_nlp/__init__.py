@@ -19,7 +19,7 @@ from nlp_kernels.errors import (
     UserError,
 )
 
-from tinygrad_nlp import random
+from tinygrad_nlp import linalg, random
 from tinygrad_nlp.autograd import (
     Tensor,
     checkpoint,
@@ -37,11 +37,12 @@ from tinygrad_nlp.autograd import (
     vjp,
 )
 from tinygrad_nlp.ops import *
-from tinygrad_nlp.ops import __all__ as _functions
+from tinygrad_nlp.ops import names as _functions
 from tinygrad_nlp.random import manual_seed
 from tinygrad_nlp.threads import set_num_threads
 
 __version__ = version("tinygrad-nlp")
+__array_api_version__ = "2024.12"
 
 __all__ = [
     *_functions,
@@ -65,6 +66,7 @@ __all__ = [
     "is_recording",
     "jacobian",
     "jvp",
+    "linalg",
     "manual_seed",
     "no_grad",
     "primitive",

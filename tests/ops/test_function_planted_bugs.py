@@ -21,7 +21,7 @@ RECORDED = {  # functions that are made of one primitive of another name
     "take_along_axis": ops.indexing._take_along_axis,
     "scatter_add": ops.indexing._scatter_add,
 }
-FLAT = {"abs", "relu", "maximum", "minimum", "clip", "max", "min", "remainder"}  # no curvature to forget
+FLAT = {"abs", "copysign", "relu", "maximum", "minimum", "clip", "max", "min", "remainder"}  # no curvature to forget
 
 
 def primitive_of(function) -> Primitive | None:

@@ -8,6 +8,8 @@ from nlp_kernels.common import xp as helpers
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.ops.arithmetic import negative
 
+__all__ = ["erf", "gelu", "gelu_tanh", "log_sigmoid", "relu", "sigmoid", "softplus"]
+
 elementwise = primitive(broadcasts=True)
 
 _SQRT_2_PI = math.sqrt(2 / math.pi)

@@ -3,6 +3,23 @@
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.ops.poles import times
 
+__all__ = [
+    "add",
+    "conj",
+    "divide",
+    "hypot",
+    "multiply",
+    "negative",
+    "positive",
+    "pow",
+    "real",
+    "reciprocal",
+    "remainder",
+    "sqrt",
+    "square",
+    "subtract",
+]
+
 elementwise = primitive(broadcasts=True)
 
 
@@ -127,6 +144,16 @@ def positive(x):
 @positive.vjp("x")
 def _(g):
     return g
+
+
+def conj(x, /):
+    """The complex conjugate: x itself, as there are no complex tensors."""
+    return positive(x)
+
+
+def real(x, /):
+    """The real part: x itself, as there are no complex tensors."""
+    return positive(x)
 
 
 @elementwise

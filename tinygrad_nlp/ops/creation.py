@@ -1,4 +1,4 @@
-"""New tensors: float32 on the CPU unless said; and dtypes under the array API's names."""
+"""New tensors: float32 on the CPU unless said."""
 
 import numpy as np
 from nlp_kernels.errors import DeviceError
@@ -6,13 +6,24 @@ from nlp_kernels.errors import DeviceError
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.tensor import wrap
+from tinygrad_nlp.ops.dtypes import float32, int64
 
-bool = np.dtype("bool")
-int8, int16, int32, int64 = (np.dtype(f"int{n}") for n in (8, 16, 32, 64))
-uint8, uint16, uint32, uint64 = (np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
-float32, float64 = np.dtype("float32"), np.dtype("float64")
-pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
-finfo, iinfo = np.finfo, np.iinfo
+__all__ = [
+    "arange",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "to_device",
+    "zeros",
+    "zeros_like",
+]
 
 
 def on_device(device):
@@ -107,11 +118,8 @@ def empty_like(x, /, *, dtype=None, device=None):
 
 def full_like(x, /, fill_value, *, dtype=None, device=None):
     """A tensor of one value, of the shape and dtype of x."""
-    return (
-        zeros_like(x, dtype=dtype, device=device) + 0
-        if fill_value == 0
-        else full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or getattr(x, "device", None))
-    )
+    x = as_array(x) if type(x) is not Tensor else x.data
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or device_name(x.device))
 
 
 def _like(name, x, dtype, device):
@@ -143,18 +151,3 @@ def _(g, x_device):
 def device_name(device):
     """`"cpu"` or `"cuda:0"` for a NumPy or CuPy device."""
     return "cpu" if device == "cpu" else f"cuda:{device.id}"
-
-
-def isdtype(dtype, kind):
-    """Whether a dtype is of a kind: "bool", "integral", "real floating", "numeric", …"""
-    return np.isdtype(dtype, kind)
-
-
-def result_type(*arrays_and_dtypes):
-    """The dtype that arrays, dtypes and numbers promote to."""
-    return np.result_type(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
-
-
-def can_cast(from_, to, /):
-    """Whether a dtype converts to another under the promotion rules."""
-    return np.can_cast(from_.dtype if hasattr(from_, "dtype") else from_, to)

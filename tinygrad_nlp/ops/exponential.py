@@ -5,6 +5,8 @@ import math
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.ops.poles import times
 
+__all__ = ["exp", "expm1", "log", "log1p", "log2", "log10", "logaddexp"]
+
 elementwise = primitive(broadcasts=True)
 
 

@@ -25,6 +25,8 @@ from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.fused import Fused
 from tinygrad_nlp.ops.shape import astype, broadcast_to, moveaxis, reshape
 
+__all__ = ["attention", "cross_entropy", "dropout", "embedding", "layer_norm", "linear", "log_softmax", "softmax"]
+
 _softmax = Fused(softmax_kernel, "x keep", (0,))
 _cross_entropy = Fused(cross_entropy_kernel, "x target", (0,))
 _matmul = Fused(matmul_kernel, "x w b residual", (0, 1, 2, 3))

@@ -12,8 +12,10 @@ from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.operators import plain_index
 from tinygrad_nlp.autograd.sweep import Piece
 from tinygrad_nlp.autograd.tensor import Tensor
-from tinygrad_nlp.ops.comparison import argsort
 from tinygrad_nlp.ops.joining import Joining
+from tinygrad_nlp.ops.searching import argsort
+
+__all__ = ["getitem", "scatter_add", "sort", "take", "take_along_axis"]
 
 _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
@@ -35,7 +37,8 @@ def _add_at(buffer, index, value):
         buffer[index] += value
     elif type(buffer) is np.ndarray and buffer.ndim > 1 and is_array(index) and index.ndim == 1 and index.size:
         n, width = buffer.shape[0], math.prod(buffer.shape[1:])
-        rows = helpers.scatter_add(value.reshape(index.size, width), index % n, n)  # 20 times the speed of add.at
+        rows = value.reshape(index.size, width)
+        rows = helpers.scatter_add(rows, _from_0(index, n), n)  # 20 times the speed of add.at
         buffer += rows.reshape(buffer.shape)
     else:
         namespace(buffer).add.at(buffer, index, value)
@@ -87,9 +90,8 @@ def _(g, x_shape, indices, axis):
     count = indices.size
     rows = xp.reshape(g, (*before, count, *after))
     rows = xp.reshape(xp.moveaxis(rows, axis, 0), (count, math.prod(before) * math.prod(after)))
-    indices = (indices % n if n else indices).reshape(-1)
     scatter = scatter_add if type(rows) is Tensor else helpers.scatter_add
-    return xp.moveaxis(xp.reshape(scatter(rows, indices, n), (n, *before, *after)), 0, axis)
+    return xp.moveaxis(xp.reshape(scatter(rows, _from_0(indices.reshape(-1), n), n), (n, *before, *after)), 0, axis)
 
 
 def scatter_add(updates, indices, n_rows):
@@ -134,6 +136,12 @@ def sort(x, *, axis=-1, descending=False, stable=True):
 
 for _recorded in (_take, _scatter_add, _take_along_axis):
     _recorded.primitive.__name__ = _recorded.__name__ = _recorded.__name__.removeprefix("_")
+
+
+def _from_0(indices, n):
+    """Indices counted from the front, in a dtype that holds n."""
+    xp = namespace(indices)
+    return xp.astype(indices, xp.int64) % n if n else indices
 
 
 def _integers(function, indices):

@@ -2,6 +2,8 @@
 
 from tinygrad_nlp.autograd import namespace, primitive
 
+__all__ = ["abs", "clip", "copysign", "maximum", "minimum", "where"]
+
 elementwise = primitive(broadcasts=True)
 
 
@@ -14,6 +16,18 @@ def abs(x):
 @abs.vjp("x")
 def _(g, x):  # d|x|/dx = sign x
     return g * namespace(g).sign(x)
+
+
+@elementwise
+def copysign(a, b):
+    """|a| with the sign of b; derivative 0 at a = 0, and none by b"""
+    return namespace(a).copysign(a, b)
+
+
+@copysign.vjp("a")
+def _(g, y, a):  # d/da = sign a sign b
+    xp = namespace(g)
+    return g * (xp.sign(a) * xp.sign(y))
 
 
 @elementwise

@@ -8,6 +8,8 @@ from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
 from tinygrad_nlp.ops.creation import asarray
 from tinygrad_nlp.ops.shape import permute_dims, reshape
 
+__all__ = ["matmul", "outer", "tensordot", "vecdot"]
+
 
 @primitive
 def matmul(a, b):

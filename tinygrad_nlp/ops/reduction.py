@@ -4,8 +4,13 @@ import math
 
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import broadcast
+from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.ops.arithmetic import divide, pow, sqrt, square, subtract
+from tinygrad_nlp.ops.comparison import not_equal
 from tinygrad_nlp.ops.kinks import abs, where
+from tinygrad_nlp.ops.shape import astype
+
+__all__ = ["logsumexp", "max", "mean", "min", "prod", "std", "sum", "var", "vector_norm"]
 
 
 @primitive
@@ -88,7 +93,12 @@ def std(x, *, axis=None, correction=0.0, keepdims=False):
 
 
 def vector_norm(x, *, axis=None, keepdims=False, ord=2):
-    """(Σ |x|^p)^(1/p) over the axes, p = `ord`, ±∞ for the largest and the smallest |x|; derivative 0 at the origin"""
+    """(Σ |x|^p)^(1/p) over the axes, p = `ord`; derivative 0 at the origin
+
+    ±∞ stands for the largest and the smallest |x|, and 0 for the number of x that are not 0, which has no gradient.
+    """
+    if ord == 0:
+        return sum(astype(not_equal(x, 0), as_array(x).dtype), axis=axis, keepdims=keepdims)
     if math.isinf(ord):
         return (max if ord > 0 else min)(abs(x), axis=axis, keepdims=keepdims)
     powers = square(x) if ord == 2 else abs(x) if ord == 1 else pow(abs(x), ord)
@@ -117,20 +127,6 @@ def logsumexp(x, *, axis=None, keepdims=False):
 def _(g, y, x, axis):  # e^(x - y)
     xp, shape = namespace(g), kept_shape(x.shape, axis)
     return g.reshape(shape) * xp.exp(x - xp.where(y == -math.inf, 0, y).reshape(shape))
-
-
-@primitive
-def cumulative_sum(x, *, axis=None, dtype=None, include_initial=False):
-    """y_i = Σ_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 0 in front if `include_initial`"""
-    return namespace(x).cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial)
-
-
-@cumulative_sum.vjp("x")
-def _(g, x_dtype, axis, include_initial):  # x_j is in y_j and all that follow
-    xp, axis = namespace(g), (axis or 0) % g.ndim
-    if include_initial:
-        g = g[(slice(None),) * axis + (slice(1, None),)]
-    return xp.astype(xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis), x_dtype)
 
 
 def kept_shape(shape, axis):

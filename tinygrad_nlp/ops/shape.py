@@ -8,11 +8,33 @@ from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.ops.joining import Joining, plain
 
+__all__ = [
+    "astype",
+    "broadcast_arrays",
+    "broadcast_to",
+    "concat",
+    "expand_dims",
+    "flip",
+    "matrix_transpose",
+    "meshgrid",
+    "moveaxis",
+    "permute_dims",
+    "repeat",
+    "reshape",
+    "roll",
+    "squeeze",
+    "stack",
+    "tile",
+    "tril",
+    "triu",
+    "unstack",
+]
+
 
 @primitive
-def reshape(x, shape):
+def reshape(x, shape, *, copy=None):
     """the same elements in row-major order under another shape; one size may be -1"""
-    return x.reshape(shape)
+    return x.reshape(shape) if copy is None else namespace(x).reshape(x, shape, copy=copy)
 
 
 @reshape.vjp("x")
@@ -66,7 +88,7 @@ def _(g, source, destination):
 
 
 @primitive
-def expand_dims(x, *, axis=0):
+def expand_dims(x, axis=0):
     """a new axis of size 1"""
     return namespace(x).expand_dims(x, axis=axis)
 
@@ -132,13 +154,20 @@ def _(g, k):
     return namespace(g).triu(g, k=k)
 
 
-@primitive
-def astype(x, dtype, *, copy=True):
+def astype(x, dtype, /, *, copy=True, device=None):
     """x in another dtype; the gradient returns in the dtype of x, and none from integers"""
+    return _astype(x, dtype, copy=copy) if device is None else _astype(x, dtype, copy=copy).to(device)
+
+
+@primitive
+def _astype(x, dtype, *, copy):
     return namespace(x).astype(x, dtype, copy=copy)
 
 
-@astype.vjp("x")
+_astype.primitive.__name__ = _astype.__name__ = "astype"
+
+
+@_astype.vjp("x")
 def _(g, x_dtype):
     return namespace(g).astype(g, x_dtype)
 

@@ -3,6 +3,8 @@
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.ops.poles import times
 
+__all__ = ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "sin", "sinh", "tan", "tanh"]
+
 elementwise = primitive(broadcasts=True)
 
 

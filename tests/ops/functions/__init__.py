@@ -62,9 +62,10 @@ class Function:
 
 
 def _all() -> tuple[Function, ...]:
-    from functions import elementwise, hot_paths, indexing, reductions, shapes
+    from functions import cumulative, elementwise, hot_paths, indexing, matrices, reductions, shapes
 
-    return tuple(f for m in (elementwise, reductions, shapes, indexing, hot_paths) for f in m.FUNCTIONS)
+    modules = (elementwise, reductions, cumulative, matrices, shapes, indexing, hot_paths)
+    return tuple(f for m in modules for f in m.FUNCTIONS)
 
 
 ALL = _all()

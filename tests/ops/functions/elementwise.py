@@ -98,6 +98,12 @@ def torch_hypot(a, b):
     return torch.hypot(a, b)
 
 
+def torch_copysign(a, b):
+    import torch
+
+    return torch.copysign(a, b)
+
+
 DOMAINS = {
     "negative": (-3, 3),
     "positive": (-3, 3),
@@ -138,6 +144,9 @@ FUNCTIONS = [
     Function("gelu_tanh", one(-3, 3), numpy=gelu_tanh, torch=_functional("gelu", approximate="tanh"), broadcasts=True),
     Function("relu", one_distinct(), numpy=lambda x: np.maximum(x, 0), broadcasts=True),
     Function("abs", one_distinct(), broadcasts=True),
+    Function("conj", one(-3, 3), broadcasts=True),
+    Function("real", one(-3, 3), broadcasts=True),
+    Function("copysign", two_distinct(), torch=torch_copysign, broadcasts=True),
     Function("add", several((-3, 3), (-3, 3)), broadcasts=True),
     Function("subtract", several((-3, 3), (-3, 3)), broadcasts=True),
     Function("multiply", several((-3, 3), (-3, 3)), broadcasts=True),

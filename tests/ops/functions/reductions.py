@@ -40,13 +40,6 @@ def norms(draw):
 
 
 @st.composite
-def cumulative(draw):
-    shape = draw(shapes(min_dims=1))
-    axis = draw(axes(shape, several=False, none=len(shape) == 1))
-    return Case((draw(uniform(shape)),), {"axis": axis, "include_initial": draw(st.booleans())})
-
-
-@st.composite
 def products(draw):
     """matmul of any two shapes: vectors, matrices, leading axes that broadcast"""
     n, m, k = (draw(st.integers(0, 3)) for _ in range(3))
@@ -128,7 +121,6 @@ FUNCTIONS = [
     Function("std", moments(), torch=torch_moment("std")),
     Function("logsumexp", over_axes(least=1), numpy=logsumexp, torch=torch_logsumexp),
     Function("vector_norm", norms(), numpy=np.linalg.vector_norm, torch=torch_norm),
-    Function("cumulative_sum", cumulative()),
     Function("matmul", products()),
     Function("vecdot", row_products(), torch=torch_vecdot),
     Function("tensordot", contractions()),

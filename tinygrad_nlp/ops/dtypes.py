@@ -1,0 +1,132 @@
+"""Dtypes and constants under the array API's names, what they promote to, and what the library can do."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nlp.autograd.operators import Operators
+
+__all__ = [
+    "__array_namespace_info__",
+    "bool",
+    "can_cast",
+    "e",
+    "finfo",
+    "float32",
+    "float64",
+    "iinfo",
+    "inf",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "isdtype",
+    "nan",
+    "newaxis",
+    "pi",
+    "result_type",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
+
+bool = np.dtype("bool")
+int8, int16, int32, int64 = (np.dtype(f"int{n}") for n in (8, 16, 32, 64))
+uint8, uint16, uint32, uint64 = (np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
+float32, float64 = np.dtype("float32"), np.dtype("float64")
+pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
+
+_ALL = {d.name: d for d in (bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)}
+
+
+@dataclass(frozen=True)
+class FloatInfo:
+    """The limits of a floating-point dtype, as Python numbers."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: Any
+
+
+@dataclass(frozen=True)
+class IntInfo:
+    """The limits of an integer dtype, as Python numbers."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: Any
+
+
+def finfo(type, /):
+    """The limits of a floating-point dtype, or of a tensor's: bits, eps, max, min, smallest_normal."""
+    f = np.finfo(_dtype(type))
+    return FloatInfo(f.bits, float(f.eps), float(f.max), float(f.min), float(f.smallest_normal), f.dtype)
+
+
+def iinfo(type, /):
+    """The limits of an integer dtype, or of a tensor's: bits, max, min."""
+    i = np.iinfo(_dtype(type))
+    return IntInfo(i.bits, int(i.max), int(i.min), i.dtype)
+
+
+def isdtype(dtype, kind):
+    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", "numeric", …"""
+    return np.isdtype(dtype, kind)
+
+
+def result_type(*arrays_and_dtypes):
+    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak."""
+    return np.result_type(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
+
+
+def can_cast(from_, to, /):
+    """Whether a dtype, or a tensor's, converts to another under the promotion rules."""
+    return np.can_cast(_dtype(from_), to)
+
+
+def _dtype(x):
+    return x.dtype if isinstance(x, (Operators, np.ndarray)) or hasattr(x, "__dlpack__") else x
+
+
+class Info:
+    """What the library can do, as the array API asks for it."""
+
+    def capabilities(self) -> dict:
+        """Boolean indexing works, shapes may depend on data, and NumPy has 64 dimensions at most."""
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+
+    def default_device(self) -> str:
+        """Where new tensors are made."""
+        return "cpu"
+
+    def devices(self) -> list[str]:
+        """ "cpu", and each GPU that CuPy finds."""
+        try:
+            import cupy
+
+            return ["cpu", *(f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount()))]
+        except Exception:
+            return ["cpu"]
+
+    def default_dtypes(self, *, device: str | None = None) -> dict:
+        """float32, and int64 for integers and indices, on every device."""
+        return {"real floating": float32, "integral": int64, "indexing": int64}
+
+    def dtypes(self, *, device: str | None = None, kind: str | tuple[str, ...] | None = None) -> dict:
+        """The dtypes of a kind by name, on every device; there are no complex ones."""
+        kinds = kind if kind is None or isinstance(kind, builtins.tuple) else (kind,)
+        return {name: d for name, d in _ALL.items() if kinds is None or any(isdtype(d, k) for k in kinds)}
+
+
+def __array_namespace_info__():  # noqa: N807
+    """What this namespace can do: capabilities, devices, default and supported dtypes."""
+    return Info()

@@ -1,0 +1,58 @@
+"""Whether, where and how many: questions to an array whose answers are bools and indices, constants of the graph."""
+
+from tinygrad_nlp.autograd.arrays import namespace
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.tensor import wrap
+from tinygrad_nlp.ops.comparison import constant, explained
+
+__all__ = ["all", "any", "argmax", "argmin", "argsort", "count_nonzero", "nonzero", "searchsorted"]
+
+
+def all(x, /, *, axis=None, keepdims=False):
+    """every element is true, over the axes; True of none"""
+    return constant("all", x, axis=axis, keepdims=keepdims)
+
+
+def any(x, /, *, axis=None, keepdims=False):
+    """some element is true, over the axes; False of none"""
+    return constant("any", x, axis=axis, keepdims=keepdims)
+
+
+def argmax(x, /, *, axis=None, keepdims=False):
+    """the index of the first largest element along an axis, or in the flattened array"""
+    return constant("argmax", x, axis=axis, keepdims=keepdims)
+
+
+def argmin(x, /, *, axis=None, keepdims=False):
+    """the index of the first smallest element along an axis, or in the flattened array"""
+    return constant("argmin", x, axis=axis, keepdims=keepdims)
+
+
+def nonzero(x, /):
+    """the indices of elements that are not 0, an array per axis"""
+    return constant("nonzero", x)
+
+
+def count_nonzero(x, /, *, axis=None, keepdims=False):
+    """how many elements are not 0, over the axes"""
+    return constant("count_nonzero", x, axis=axis, keepdims=keepdims)
+
+
+def searchsorted(x1, x2, /, *, side="left", sorter=None):
+    """where x2 would be inserted into the sorted x1: i with x1[i-1] < x2 ≤ x1[i], `side="right"` x1[i-1] ≤ x2 < x1[i]
+
+    `sorter` holds the indices that sort x1.  (N,), (...) -> (...)
+    """
+    sorter = None if sorter is None else as_array(sorter)
+    return constant("searchsorted", as_array(x1), as_array(x2), side=side, sorter=sorter)
+
+
+def argsort(x, *, axis=-1, descending=False, stable=True):
+    """the indices that sort an axis; equal elements keep their order"""
+    data = as_array(x)
+    xp = namespace(data)
+    with explained("argsort", (data,)):
+        if not descending:
+            return wrap(xp.argsort(data, axis=axis, stable=stable))
+        order = xp.argsort(xp.flip(data, axis=axis), axis=axis, stable=stable)  # reversed twice: equal ones in order
+        return wrap(data.shape[axis] - 1 - xp.flip(order, axis=axis))
