@@ -60,3 +60,8 @@ def test_nothing_is_raised_for_finite_numbers_and_outside():
     tn.log(Tensor([-1.0]))
     with detect_anomaly(), detect_anomaly(False):
         tn.log(Tensor([-1.0]))
+
+
+def test_a_number_that_is_not_finite_is_an_operand():
+    with detect_anomaly(), pytest.raises(tn.AnomalyError, match="where: its operand b already holds the number -inf"):
+        tn.where(np.array([True, False]), Tensor([1.0, 2.0]), -np.inf)

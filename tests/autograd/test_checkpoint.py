@@ -81,3 +81,21 @@ def test_without_recording_it_is_just_the_function():
     with tn.no_grad():
         assert not checkpoint(tn.tanh, x).requires_grad
     assert checkpoint(tn.isnan, x).dtype == np.bool_
+
+
+def test_outputs_without_a_gradient_stay_constants():
+    x = Tensor(rng.normal(size=3), requires_grad=True)
+    a, index = checkpoint(lambda h: [h * 2, tn.argmax(h)], x)
+    assert (a.requires_grad, index.requires_grad) == (True, False)
+    g = rng.normal(size=3)
+    a.backward(g)
+    np.testing.assert_allclose(x.grad.data, 2 * g)
+
+
+def test_an_input_changed_before_it_is_used_again_is_found():
+    x = Tensor(rng.normal(size=3), requires_grad=True)
+    y = checkpoint(tn.exp, x)
+    with tn.no_grad():
+        x *= 2.0
+    with pytest.raises(tn.InplaceError, match=r"checkpoint\(exp\): an array of shape \(3,\)"):
+        y.backward(rng.normal(size=3))

@@ -143,3 +143,41 @@ def test_devices_and_dtypes_by_to():
     y.backward(np.array([3.0]))
     assert x.grad.dtype == np.float32
     assert x.grad.item() == 3.0
+
+
+def test_numbers_are_printed_by_a_format():
+    assert f"{Tensor(1.25):.3f} {Tensor([7]):03d}" == "1.250 007"
+    assert f"{Tensor([1.0, 2.0])}" == "Tensor([1., 2.])"
+    with pytest.raises(tn.ShapeError, match="one element"):
+        f"{Tensor([1.0, 2.0]):.3f}"
+
+
+def test_functions_that_are_no_methods():
+    with pytest.raises(AttributeError, match=r"no attribute 'exp': write tinygrad_nlp\.exp\(x\)"):
+        Tensor([1.0]).exp()
+    with pytest.raises(AttributeError, match=r"no attribute 'shapes'$"):
+        _ = Tensor([1.0]).shapes
+    with pytest.raises(TypeError, match="Weight: Tensor has no subclasses"):
+        type("Weight", (Tensor,), {})
+
+
+def test_what_a_hook_returns_and_what_grad_is_set_to_become_tensors():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    x.grad = np.zeros(2)
+    assert type(x.grad) is Tensor
+    with pytest.raises(tn.ShapeError, match=r"gradient of shape \(\).*None removes it"):
+        x.grad = 0
+    y = x * 3
+    y.register_hook(lambda g: g.data * np.float64(2))
+    y.backward(np.array([1.0, 0.5]))
+    np.testing.assert_array_equal(x.grad.data, [6.0, 3.0])
+    assert x.grad.dtype == np.float32
+
+
+def test_a_list_of_tracked_tensors_would_cut_the_graph():
+    a = Tensor(1.0, requires_grad=True)
+    for make in (Tensor, tn.asarray, lambda rows: tn.add(rows, 1)):
+        with pytest.raises(RuntimeError, match=r"would cut the graph: stack or concat them"):
+            make([[a, a * 2]])
+    with tn.no_grad():
+        assert Tensor([a, a]).shape == (2,)

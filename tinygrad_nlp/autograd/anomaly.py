@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -12,9 +14,10 @@ from nlp_kernels.errors import AnomalyError
 
 from tinygrad_nlp.autograd.arrays import is_array, namespace
 from tinygrad_nlp.autograd.node import Node
+from tinygrad_nlp.autograd.operators import Operators
 
 _HERE = (
-    *(str(Path(sys.modules[name].__file__ or "").parent) for name in ("tinygrad_nlp", "nlp_kernels")),
+    *(str(Path(sys.modules[name].__file__ or "").parent) + os.sep for name in ("tinygrad_nlp", "nlp_kernels")),
     "<primitive",
 )
 
@@ -67,6 +70,8 @@ def operand(node: Node, source: Node) -> str:
 
 
 def _not_finite(x: Any) -> str | None:
+    if isinstance(x, float) and not math.isfinite(x):
+        return f"the number {x}"
     if not is_array(x) or x.dtype.kind not in "fc" or bool(namespace(x).all(namespace(x).isfinite(x))):
         return None
     nans = int(namespace(x).sum(namespace(x).isnan(x)))
@@ -91,9 +96,11 @@ def _caller() -> str:
 
 
 def arrays_in(kept: Any) -> Any:
-    """The arrays in what a node keeps: rules keep a tuple each, fused functions their inputs."""
+    """The arrays in what a node keeps: rules keep a tuple each, fused functions their inputs, checkpoints Tensors."""
     for x in kept:
-        if type(x) is tuple:
+        if isinstance(x, (tuple, list)):
             yield from arrays_in(x)
+        elif isinstance(x, Operators):
+            yield x.data
         elif is_array(x):
             yield x

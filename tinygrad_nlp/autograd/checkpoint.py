@@ -9,7 +9,8 @@ from tinygrad_nlp import random
 from tinygrad_nlp.autograd.modes import enable_grad, is_recording
 from tinygrad_nlp.autograd.node import Node, tick
 from tinygrad_nlp.autograd.primitive import cotangents_of, outputs_of
-from tinygrad_nlp.autograd.sweep import sweep
+from tinygrad_nlp.autograd.sweep import lent, sweep
+from tinygrad_nlp.autograd.tensor import wrap
 
 
 def checkpoint(f: Callable, *inputs: Any) -> Any:
@@ -37,13 +38,14 @@ class Checkpoint:
         state = random.default_generator.state
         start = tick()
         ys = self.f(*inputs)
-        several = isinstance(ys, tuple)
+        several = isinstance(ys, (tuple, list))
         outputs = ys if several else (ys,)
         sources = _outside([y.node for y in outputs if y.node is not None], start)
         if not sources:
             return ys
         node = Node(self, sources, (inputs, state), [(y.shape, y.dtype) for y in outputs])
-        tensors = outputs_of(node, tuple(y.data for y in outputs))
+        tied = outputs_of(node, tuple(y.data for y in outputs))
+        tensors = tuple(t if y.node is not None else wrap(y.data) for t, y in zip(tied, outputs, strict=True))
         return tensors if several else tensors[0]
 
     def gradients(self, node: Node, parts: dict, needed: set | None, create_graph: bool):
@@ -55,13 +57,13 @@ class Checkpoint:
                 ys = self.f(*inputs)
         finally:
             random.default_generator.state = now
-        outputs = ys if isinstance(ys, tuple) else (ys,)
+        outputs = ys if isinstance(ys, (tuple, list)) else (ys,)
         gs = cotangents_of(node, parts, create_graph)
         roots = [(y.node, g) for y, g in zip(outputs, gs, strict=True) if y.node is not None]
         wanted = {s for s in node.sources if needed is None or s in needed}
         found, owned = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
-        if not create_graph:  # one array for two sources, or a cotangent handed on: as views, nobody adds to them
-            found = {s: g if s in owned else g[...] for s, g in found.items()}
+        if not create_graph:  # one array for two sources, or a cotangent handed on
+            found = lent(found, owned)
         return [(s, found.get(s)) for s in node.sources]
 
 

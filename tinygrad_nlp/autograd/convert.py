@@ -8,6 +8,7 @@ import numpy as np
 from nlp_kernels.errors import DtypeError
 
 from tinygrad_nlp.autograd.arrays import Array, is_array, namespace
+from tinygrad_nlp.autograd.modes import is_recording
 from tinygrad_nlp.autograd.operators import Operators
 
 
@@ -28,6 +29,11 @@ def as_array(data: Any, dtype: Any = None) -> Array:
 
 
 def _plain_nest(data):
+    if is_recording() and any(isinstance(d, Operators) and d.node is not None for d in data):
+        raise RuntimeError(
+            "an array made from a list of tensors that require a gradient would cut the graph: "
+            "stack or concat them, or x.detach()"
+        )
     plain = (d.data if isinstance(d, Operators) else d for d in data)
     return [_plain_nest(d) if isinstance(d, (list, tuple)) else d for d in plain]
 

@@ -36,7 +36,7 @@ def grad(
     else:
         gs = cotangents if isinstance(cotangents, (tuple, list)) and not isinstance(outputs, Tensor) else [cotangents]
         if isinstance(outputs, Tensor) and isinstance(cotangents, (tuple, list)) and len(cotangents) == 1:
-            gs = cotangents
+            gs = [cotangents] if np.ndim(cotangents[0]) == 0 < outputs.ndim else cotangents
     if len(gs) != len(ys):
         raise ShapeError(f"{len(gs)} cotangents for {len(ys)} outputs")
     for i, x in enumerate(xs):
@@ -66,7 +66,12 @@ def grad(
                 g = operators.ops.positive(g)  # a gradient aliases nothing
         elif x.node not in owned:
             g = namespace(g).asarray(g, copy=True)
-        results.append(g if type(g) is Tensor else wrap(g))
+        owned.discard(x.node)  # the same input a second time
+        g = g if type(g) is Tensor else wrap(g)
+        if g.dtype != x.dtype:
+            with recording(create_graph):
+                g = operators.ops.astype(g, x.dtype)
+        results.append(g)
     return tuple(results)
 
 
@@ -93,13 +98,13 @@ def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) 
         if x.shape != v.shape:
             raise ShapeError(f"jvp: a tangent of shape {v.shape} for an input of shape {x.shape}")
     ys = _call(f, xs)
-    us = [Tensor(np.ones(y.shape, y.dtype), requires_grad=True) for y in _several(ys)]
+    us = [Tensor(namespace(y.data).ones_like(y.data), requires_grad=True) for y in _several(ys)]
     gs = grad(_several(ys), xs, us, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
     if used:
         out = grad([g for g, _ in used], us, [v for _, v in used], create_graph=create_graph, allow_unused=True)
     else:
-        out = tuple(wrap(np.zeros(u.shape, u.dtype)) for u in us)
+        out = tuple(wrap(namespace(u.data).zeros_like(u.data)) for u in us)
     return ys if create_graph else _detached(ys), _like(ys, out)
 
 

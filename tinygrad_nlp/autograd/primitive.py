@@ -44,16 +44,16 @@ def {name}({signature}):
     except (ValueError, IndexError, TypeError) as error:
         raise primitive.explained(error, ({inputs},)) from error
     if type(y) is not ndarray:
-        y = plain(y)
-    if ({constant}) or mode.get() != RECORD:
+        y = as_output(y)
+    if ({constant}) or tape_mode.get() != RECORD:
         return primitive.unusual(({nodes},), ({inputs},), ({kept},), y)
 {promote}
-    node = new(Node)
+    node = new_object(Node)
     node.function, node.sources, node.kept, node.shape = primitive, ({nodes},), ({kept},), y.shape
     node.order, node.watch = tick(), None
-    tensor = new(Tensor)
-    tensor.data, tensor.node = y, node
-    return tensor
+    result = new_object(Tensor)
+    result.data, result.node = y, node
+    return result
 """
 _UNWRAP = """\
     if type({x}) is Tensor:
@@ -159,19 +159,25 @@ class Primitive:
             **{f"default_{n}": p.default for n, p in inspect.signature(self.forward).parameters.items()},
             "forward": self.forward,
             "primitive": self,
-            "mode": mode,
+            "tape_mode": mode,
             "RECORD": RECORD,
-            "plain": _plain,
+            "as_output": self._output,
             "Node": Node,
             "Tensor": Tensor,
             "tick": tick,
-            "new": object.__new__,
+            "new_object": object.__new__,
             "ndarray": np.ndarray,
-            "array": _array,
-            "weak": _weak,
-            "parameter": _parameter,
+            "as_input": _input,
+            "as_weak": _weak,
+            "as_parameter": _parameter,
             "TinygradError": TinygradError,
         }
+        taken = {"y", "type", "node", "result", "again", "error", *scope} & {*self.inputs, *self.hyper}
+        if taken:
+            raise ValueError(
+                f"{self.__name__}: a primitive's parameter cannot be named {taken.pop()}: "
+                "rules ask for the output as y, the call itself uses the others"
+            )
         exec(compile(self.source, f"<primitive {self.__name__}>", "exec"), scope)
         written: Any = scope[self.__name__]
         if not hasattr(self, "call"):
@@ -182,11 +188,18 @@ class Primitive:
         self.call.__globals__.update(scope)
         self.call.source = self.source
 
+    def _output(self, y: Any) -> Any:
+        """A scalar as a 0-d array; an array, and the tuple of several outputs, as they are."""
+        if self.several is not isinstance(y, (tuple, list)):
+            wanted = "a tuple of arrays" if self.several else "one array: for several, declare @primitive(several=True)"
+            raise TypeError(f"{self.__name__} returned a {type(y).__name__}, not {wanted}")
+        return tuple(y) if self.several else y if is_array(y) else np.asarray(y)
+
     def _plain(self, name: str) -> str:
         """What becomes of an input that is no Tensor: beside other operands a number is weak, it does not promote."""
         if self.broadcasts and len(self.inputs) > 1:
-            return "weak"
-        return "array" if name in self.names else "parameter"
+            return "as_weak"
+        return "as_input" if name in self.names else "as_parameter"
 
     def _signature(self) -> str:
         """The forward function's own signature; defaults are fetched by name."""
@@ -220,7 +233,8 @@ class Primitive:
 
     def unusual(self, nodes: tuple, inputs: tuple, kept: tuple, y: Any) -> Any:
         """The result of a call that is not recorded, is watched for anomalies, or has several outputs."""
-        flags, outputs = mode.get(), y if type(y) is tuple else (y,)
+        y = self._output(y) if self.several else y
+        flags, outputs = mode.get(), y if self.several else (y,)
         node = None
         if flags & RECORD and any(n is not None for n in nodes) and (self.several or y.dtype.kind in "fc"):
             node = Node(self, nodes, kept, [(a.shape, a.dtype) for a in y] if self.several else y.shape)
@@ -265,14 +279,9 @@ def _weak(x: Any) -> Any:
     return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
-def _array(x: Any) -> Any:
+def _input(x: Any) -> Any:
     return None if x is None else as_array(x)
 
 
 def _parameter(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic) else x
-
-
-def _plain(y: Any) -> Any:
-    """A scalar as a 0-d array; arrays and tuples of outputs as they are."""
-    return y if is_array(y) or type(y) is tuple else np.asarray(y)

@@ -7,12 +7,14 @@ from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import Any
 
-from nlp_kernels.errors import FreedGraphError, InplaceError, ShapeError
+import numpy as np
+from nlp_kernels.errors import DtypeError, FreedGraphError, InplaceError, ShapeError
 
 from tinygrad_nlp.autograd import anomaly
-from tinygrad_nlp.autograd.arrays import namespace, unbroadcast, writes
+from tinygrad_nlp.autograd.arrays import is_array, namespace, unbroadcast, writes
 from tinygrad_nlp.autograd.modes import ANOMALY, mode
 from tinygrad_nlp.autograd.node import FREED, Leaf, Node, Output
+from tinygrad_nlp.autograd.operators import Operators
 
 _by_order = attrgetter("order")
 
@@ -57,12 +59,13 @@ def sweep(
         g = pending.pop(node)
         if node in pieces:
             g = _join(g, pieces.pop(node), node.shape)
+        if not through and wanted is not None and node in wanted:
+            found[node] = g  # its hooks are called where its gradient is complete, in the sweep around this one
+            continue
         if node.watch is not None:
             g = _show(node, g, owned)
         if wanted is not None and node in wanted:
             found[node] = g
-            if not through:
-                continue
         function, sources, kept = node.function, node.sources, node.kept
         rules = function.rules
         if type(node) is Leaf:
@@ -98,17 +101,19 @@ def sweep(
             if source is None or (needed is not None and source not in needed):
                 continue
             dx = rule(g, *args)
-            if type(dx) is Piece:
-                if source not in pending:
-                    pending[source] = None
-                    heappush(heap, (-source.order, source))
-                if create_graph:
-                    pieces.setdefault(source, []).append(dx)
-                else:
-                    _add_piece(dx, source, pending, owned)
-                continue
-            if dx is None:
-                continue
+            if type(dx) is not np.ndarray:
+                if type(dx) is Piece:
+                    if source not in pending:
+                        pending[source] = None
+                        heappush(heap, (-source.order, source))
+                    if create_graph:
+                        pieces.setdefault(source, []).append(dx)
+                    else:
+                        _add_piece(dx, source, pending, owned)
+                    continue
+                if dx is None:
+                    continue
+                dx = _array_of(dx, node, source, create_graph)
             if dx.shape != source.shape:
                 dx = _fit(dx, node, source)
             if watching:
@@ -151,6 +156,11 @@ def _needed(roots: Iterable[Node], wanted: set[Node], through: bool) -> set[Node
     return needed
 
 
+def lent(found: dict[Node, Any], owned: set[Node]) -> dict[Node, Any]:
+    """What a sweep inside another one found: arrays that somebody else holds become views, nobody adds to them."""
+    return {node: g if node in owned else g[...] for node, g in found.items()}
+
+
 def _same(g, dx):
     return dx
 
@@ -169,8 +179,18 @@ def _fit(dx, node: Node, source: Node):
     )
 
 
+def _array_of(dx, node: Node, source: Node, create_graph: bool):
+    """What a rule returned: on arrays it may have used the library's functions, whose results are Tensors."""
+    if not hasattr(dx, "shape"):
+        raise DtypeError(
+            f"{node.function.__name__}: the rule for {anomaly.operand(node, source)} returned {dx!r}, not an array of "
+            f"shape {source.shape}"
+        )
+    return dx.data if isinstance(dx, Operators) and not create_graph else dx
+
+
 def _add_piece(piece: Piece, source: Node, pending: dict, owned: set) -> None:
-    if source not in owned:
+    if source not in owned or not is_array(pending[source]):  # NumPy gives scalars for 0-d results
         xp = namespace(piece.value)
         buffer = xp.zeros(source.shape, dtype=piece.value.dtype)
         if pending[source] is not None:

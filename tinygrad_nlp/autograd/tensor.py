@@ -41,6 +41,11 @@ class Tensor(Operators):
         if requires_grad:
             self._make_leaf(name)
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError(
+            f"{cls.__name__}: Tensor has no subclasses; a parameter is a leaf, Tensor(..., requires_grad=True)"
+        )
+
     def _make_leaf(self, name: str | None = None) -> None:
         if self.data.dtype.kind not in "fc":
             raise DtypeError(f"only floating-point tensors can require a gradient, not {self.data.dtype}")
@@ -107,6 +112,16 @@ class Tensor(Operators):
             notes.append("requires_grad=True" if self.is_leaf else f"made by {self.node.function.__name__}")
         return f"Tensor({', '.join([body, *notes])})"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else str(self), spec)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str):
+            known = name in getattr(operators.ops, "__all__", ())
+            hint = f": write tinygrad_nlp.{name}(x)" if known else ""
+            raise AttributeError(f"a Tensor has no attribute {name!r}{hint}", name=name, obj=self)
+
     def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("len() of a 0-d Tensor")
@@ -146,8 +161,12 @@ class Tensor(Operators):
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self.node, Leaf):
             raise RuntimeError("only a leaf that requires a gradient has a .grad to set")
-        if value is not None and value.shape != self.shape:
-            raise ShapeError(f"a gradient of shape {value.shape} for a tensor of shape {self.shape}")
+        if value is not None:
+            value = value if type(value) is Tensor else wrap(as_array(value, self.dtype))
+            if value.shape != self.shape:
+                raise ShapeError(
+                    f"a gradient of shape {value.shape} for a tensor of shape {self.shape}; None removes it"
+                )
         self.node.grad = value
 
     def backward(self, cotangent: Any = None, *, retain_graph: bool = False) -> None:
@@ -161,6 +180,8 @@ class Tensor(Operators):
         found, owned = sweep([(self.node, g)], None, create_graph=False, retain_graph=retain_graph)
         for leaf, dx in found.items():
             assert isinstance(leaf, Leaf)
+            if dx.dtype != leaf.dtype:
+                dx = namespace(dx).astype(dx, leaf.dtype)
             if leaf.grad is None:
                 leaf.grad = wrap(dx if leaf in owned and is_array(dx) else namespace(dx).asarray(dx, copy=True))
             else:
@@ -183,6 +204,8 @@ class Tensor(Operators):
             replaced = hook(g if type(g) is Tensor else wrap(g))
             if replaced is None:
                 return g
+            if type(replaced) is not Tensor:
+                replaced = wrap(as_array(replaced, g.dtype))
             if replaced.shape != g.shape:
                 raise ShapeError(f"a hook returned a gradient of shape {replaced.shape} for one of shape {g.shape}")
             return replaced if type(g) is Tensor else replaced.data

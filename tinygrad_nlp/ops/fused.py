@@ -13,7 +13,7 @@ from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.modes import ANOMALY, enable_grad, mode
 from tinygrad_nlp.autograd.node import Node, Output
 from tinygrad_nlp.autograd.primitive import cotangents_of
-from tinygrad_nlp.autograd.sweep import sweep
+from tinygrad_nlp.autograd.sweep import lent, sweep
 from tinygrad_nlp.autograd.tensor import wrap
 
 
@@ -43,7 +43,7 @@ class Fused:
         if create_graph:
             for i, source in zip(self.differentiable, node.sources, strict=True):
                 arrays[i] = arrays[i] if arrays[i] is None else wrap(arrays[i], source)
-            dxs = FusedBackward(self, saved, len(gs))(gs, arrays, hyper, several=type(node.shape) is list)
+            dxs = FusedBackward(self, len(gs))(gs, arrays, saved, hyper, several=type(node.shape) is list)
         else:
             dxs = self.kernel.backward(gs if type(node.shape) is list else gs[0], *arrays, saved, **hyper)
         return zip(node.sources, _distinct(dxs), strict=True)
@@ -55,14 +55,14 @@ class FusedBackward:
     broadcasts = False
     rules = None
 
-    def __init__(self, fused: Fused, saved: Any, n_outputs: int):
-        self.__name__, self.fused, self.saved = fused.__name__ + "_backward", fused, saved
+    def __init__(self, fused: Fused, n_outputs: int):
+        self.__name__, self.fused = fused.__name__ + "_backward", fused
         self.names = [f"g{i}" for i in range(n_outputs)] + [fused.names[i] for i in fused.differentiable]
 
-    def __call__(self, gs: tuple, inputs: list, hyper: dict, *, several: bool) -> tuple:
+    def __call__(self, gs: tuple, inputs: list, saved: Any, hyper: dict, *, several: bool) -> tuple:
         dy = tuple(g.data for g in gs)
         arrays = [x.data if type(x) is Tensor else x for x in inputs]
-        dxs = self.fused.kernel.backward(dy if several else dy[0], *arrays, self.saved, **hyper)
+        dxs = self.fused.kernel.backward(dy if several else dy[0], *arrays, saved, **hyper)
         sources = [g.node for g in gs]
         sources += [x.node if type(x := inputs[i]) is Tensor else None for i in self.fused.differentiable]
         return _record(self, sources, (*dy, *arrays, several, hyper), tuple(dxs))
@@ -83,9 +83,10 @@ class FusedBackward:
         roots = [(dxs[i].node, gg) for i, gg in parts.items() if dxs[i] is not None and dxs[i].node is not None]
         inside = [None if values[p] is None else values[p].node for p in places]
         wanted = {x for x in inside if x is not None}
-        found, _ = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
+        found, owned = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
         if create_graph:  # one source may stand for several inputs (q, k and v of one x): its gradient is their sum
             return [(source, found.get(source)) for source in wanted]
+        found = lent(found, owned)
         return [(source, found.get(x) if x else None) for source, x in zip(node.sources, inside, strict=True)]
 
 
