@@ -167,6 +167,26 @@ def test_sums_and_products_of_another_dtype(dtype):
             assert grad(y, x, np.ones(y.shape))[0].dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_indices_of_any_integer_dtype(dtype):
+    """Also where the axis is longer than the dtype can count."""
+    x = Tensor(np.random.default_rng(0).normal(size=(300, 2)), requires_grad=True)
+    places = np.array([0, 127, 100, 127])
+    indices = places.astype(dtype)
+    g = np.random.default_rng(1).normal(size=(4, 2))
+    expected = np.zeros((300, 2))
+    np.add.at(expected, places, g)
+    for read in (
+        lambda: x[indices],
+        lambda: tn.take(x, indices, axis=0),
+        lambda: tn.take_along_axis(x, np.stack([indices, indices], axis=1), axis=0),
+        lambda: tn.matrix_transpose(tn.take(x.T, indices, axis=1)),
+    ):
+        np.testing.assert_array_equal(read().data, x.data[places])
+        np.testing.assert_allclose(grad(read(), x, g)[0].data, expected)
+    np.testing.assert_allclose(tn.scatter_add(g, indices, 300).data, expected)
+
+
 def test_conversion_cuts_the_graph_at_integers():
     x = Tensor([1.5, 2.5], requires_grad=True)
     assert not tn.astype(x, tn.int64).requires_grad

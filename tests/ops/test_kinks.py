@@ -205,6 +205,15 @@ def test_the_branch_that_where_did_not_take_has_no_gradient(name):
     np.testing.assert_allclose(y.data, np.where(taken, derivative(np.where(taken, x, good)), 0), rtol=1e-13)
 
 
+def test_the_way_back_is_silent():
+    """sqrt(0) is 0, without a warning; so is its masked gradient, to second order."""
+    x = Tensor([4.0, 0.0], requires_grad=True)
+    y = tn.where(x > 0, tn.sqrt(x), 0.0)
+    (dx,) = grad(y, x, np.ones(2), create_graph=True)
+    assert dx.data.tolist() == [0.25, 0]
+    assert grad(dx, x, np.ones(2))[0].data.tolist() == [-1 / 32, 0]
+
+
 @pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 @pytest.mark.parametrize(
     ("f", "x", "dx"),

@@ -31,6 +31,7 @@ class Piece:
         self.index, self.value, self.put = index, value, put
 
 
+@np.errstate(all="ignore")  # a pole whose cotangent is 0 is no news; anomaly mode finds what is
 def sweep(
     roots: Iterable[tuple[Node, Any]],
     wanted: set[Node] | None,
