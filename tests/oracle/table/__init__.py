@@ -66,15 +66,18 @@ EXCEPTIONS = {
 }
 WITHOUT_GRADIENTS = {
     "tinygrad_nlp.ops.creation": "new arrays",
-    "tinygrad_nlp.ops.comparison": "truth values, indices and whole numbers",
+    "tinygrad_nlp.ops.comparison": "truth values and whole numbers",
+    "tinygrad_nlp.ops.dtypes": "what dtypes are",
+    "tinygrad_nlp.ops.searching": "truth values and indices",
+    "tinygrad_nlp.ops.sets": "their size depends on the values",
 }
 
 
 def rows() -> list[Row]:
     """The whole table, in the order of its files."""
-    from table import elementwise, hot_paths, indexing, layers, losses, optimizers, reductions, shapes
+    from table import elementwise, hot_paths, indexing, layers, losses, optimizers, products, reductions, shapes
 
-    files = (elementwise, reductions, shapes, indexing, hot_paths, layers, losses, optimizers)
+    files = (elementwise, reductions, products, shapes, indexing, hot_paths, layers, losses, optimizers)
     return [row for file in files for row in file.ROWS]
 
 

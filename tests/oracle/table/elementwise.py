@@ -25,6 +25,8 @@ BELOW_1, ABOVE_1 = 0.999, 1.001
 ROWS = [
     one("positive(x)", -3, 3, -1e300, -1e-300, 1e300),
     one("negative(x)", -3, 3, -1e300, -1e-300, 1e300),
+    one("real(x)", -3, 3, -1e300, -1e-300, 1e300),
+    one("conj(x)", -3, 3, -1e300, -1e-300, 1e300),
     one("square(x)", -3, 3, -1e150, -1e-150, 1e-9, 1e9),
     one("reciprocal(x)", 0.3, 3, -1e150, -1e-150, -1e9, 1e-9),
     one("sqrt(x)", 0.2, 3, 1e-300, 1e-9, 1e9, 1e300),
@@ -78,6 +80,7 @@ ROWS = [
     two("logaddexp(a, b)", ANY, ANY, call(a=points(-700, 700, 1e-9, 300), b=points(700, 699, -1e-9, -300))),
     two("atan2(a, b)", ANY, POSITIVE, call(a=points(-1, 1e-9, -1e9, 1e9), b=points(-2, -1e9, -1e-9, 1e9))),
     two("hypot(a, b)", POSITIVE, ANY, call(a=points(-1, 1e-200, -1e200, 1e9), b=points(-2, -1e-200, 1e200, 1e-9))),
+    two("copysign(a, b)", {}, {"offset": 0.1}, call(a=points(1e300, -1e-300), b=points(-1e-300, -1)), draw=apart),
     two("maximum(a, b)", {}, {"offset": 0.1}, call(a=points(-1e300, 1e-300), b=points(-1e299, -1e-300)), draw=apart),
     two("minimum(a, b)", {}, {"offset": 0.1}, call(a=points(-1e300, 1e-300), b=points(-1e299, -1e-300)), draw=apart),
     function(

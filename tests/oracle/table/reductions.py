@@ -1,4 +1,4 @@
-"""Functions over axes, and products of matrices and vectors."""
+"""Functions over axes and along one."""
 
 from __future__ import annotations
 
@@ -88,43 +88,26 @@ ROWS = [
         *(call(x=uniform(*shape)) for shape in ((5,), (2, 3), (2, 0))),
     ),
     function(
-        "matmul(a, b)",
-        SAME,
-        *(
-            call(a=uniform(*a), b=uniform(*b))
-            for a, b in [
-                ((3,), (3,)),
-                ((2, 3), (3,)),
-                ((3,), (3, 2)),
-                ((2, 3), (3, 4)),
-                ((3, 3), (3, 3)),
-                ((1, 1), (1, 1)),
-                ((2, 2, 3), (3, 4)),
-                ((2, 3), (4, 3, 2)),
-                ((2, 1, 2, 3), (3, 3, 2)),
-                ((3,), (2, 3, 2)),
-                ((2, 2, 3), (3,)),
-                ((0, 3), (3, 2)),
-                ((2, 0), (0, 3)),
-            ]
-        ),
-        call(a=magnitudes(3, 4, low=1e-6, high=1e6), b=magnitudes(4, 2, low=1e-6, high=1e6)),
+        "cumulative_prod(x, axis=axis)", "cumprod(x, axis)", *(call(x=uniform(2, 3, 2), axis=a) for a in (0, 1, -1))
     ),
     function(
-        "vecdot(a, b, axis=axis)",
-        "linalg.vecdot(a, b, dim=axis)",
-        call(a=uniform(4), b=uniform(4), axis=-1),
-        call(a=uniform(2, 3), b=uniform(2, 3), axis=-1),
-        call(a=uniform(2, 3, 2), b=uniform(1, 3, 2), axis=-2),
-        call(a=uniform(2, 0), b=uniform(2, 0), axis=-1),
+        "cumulative_prod(x, axis=0)",
+        "cumprod(x, 0)",
+        *(call(x=uniform(*s)) for s in ((5,), (1,), (0, 2))),
+        call(x=points(2, 0, -3, 0.5)),
+        call(x=points(0, 2, 0, -3)),
     ),
     function(
-        "tensordot(a, b, axes=axes)",
-        "tensordot(a, b, dims=axes)",
-        call(a=uniform(2, 3), b=uniform(3, 2), axes=1),
-        call(a=uniform(2, 3, 2), b=uniform(3, 2, 2), axes=2),
-        call(a=uniform(2), b=uniform(3), axes=0),
-        call(a=uniform(2, 3, 4), b=uniform(4, 2), axes=([0, 2], [1, 0])),
+        "diff(x, axis=axis, n=n)",
+        "diff(x, n, axis)",
+        call(x=uniform(5), axis=-1, n=1),
+        call(x=uniform(4, 2), axis=0, n=2),
+        call(x=uniform(2), axis=0, n=3),
+        call(x=magnitudes(4, low=1e-6, high=1e6), axis=0, n=1),
     ),
-    function("outer(a, b)", SAME, *(call(a=uniform(n), b=uniform(m)) for n, m in ((2, 3), (1, 1), (0, 2)))),
+    function(
+        "diff(x, prepend=a, append=b)",
+        "diff(x, 1, -1, a, b)",
+        call(x=uniform(2, 3), a=uniform(2, 1), b=uniform(2, 2)),
+    ),
 ]
