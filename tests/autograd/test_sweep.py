@@ -99,3 +99,19 @@ def test_one_number_in_a_list_is_the_cotangent_of_one_element():
     np.testing.assert_allclose(dx.data, 10 * x.data)
     (dx,) = grad((x * x).sum(), x, [5.0])
     np.testing.assert_allclose(dx.data, 10 * x.data)
+
+
+def test_what_lies_below_the_inputs_is_not_released():
+    """Gradients in stages: first to an intermediate, then from there."""
+    x, v = leaf(3), rng.normal(size=3)
+    h = tn.exp(x)
+    (dh,) = grad(h * h, h, v)
+    other = tn.sin(x)
+    grad([h * 2, other], h, [v, v])  # an output beside the path, too
+    (dx,) = grad([h, other], x, [dh, v])
+    np.testing.assert_allclose(dx.data, 2 * v * h.data**2 + v * np.cos(x.data))
+    first, second = tn.unstack(tn.sin(leaf(2, 3)))
+    grad(first * second, [first, second], v)
+    first.backward(v)
+    (dh,) = grad(h * h, h, v)  # released by now, and not needed
+    np.testing.assert_allclose(dh.data, 2 * v * h.data)

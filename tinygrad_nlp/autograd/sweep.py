@@ -51,9 +51,9 @@ def sweep(
     found: dict[Node, Any] = {}
     for node, g in roots:
         pending[node] = g if node not in pending else pending[node] + g
-    heap = [(-node.order, node) for node in pending]  # the newest node is next: all its uses are behind it
-    heapify(heap)
     needed = None if wanted is None else _needed(pending, wanted, through)
+    heap = [(-n.order, n) for n in pending if needed is None or n in needed]
+    heapify(heap)  # the newest node is next: all its uses are behind it
     watching = mode.get() & ANOMALY
     while heap:
         node = heappop(heap)[1]
@@ -67,6 +67,8 @@ def sweep(
             g = _show(node, g, owned)
         if wanted is not None and node in wanted:
             found[node] = g
+            if needed is not None and needed.isdisjoint(node.sources):
+                continue  # nothing below is asked for: what it keeps is left to a later sweep
         function, sources, kept = node.function, node.sources, node.kept
         rules = function.rules
         if type(node) is Leaf:
