@@ -68,6 +68,20 @@ def test_the_command_draws_any_function_and_its_gradient(tmp_path, monkeypatch, 
     assert (tmp_path / "cube.svg").exists()
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["tinygrad_nlp:unstack", "--shape", "3"], "returns a tuple"),
+        (["tinygrad_nlp:add", "--shape", "3"], "missing 1 required positional argument: 'b'"),
+        (["tinygrad_nlp:add", "--shape", "3", "--shape", "4"], r"of shapes \(3,\), \(4,\): .*broadcast"),
+        (["tinygrad_nlp:argmax", "--shape", "3", "--backward"], "is not used"),
+    ],
+)
+def test_a_function_that_cannot_be_drawn(argv, message, tmp_path):
+    with pytest.raises(tn.UserError, match=f"study graph: {argv[0]} of random inputs.*{message}"):
+        main([*argv, "--out", str(tmp_path / "x.svg")])
+
+
 @pytest.mark.parametrize("argv", [["nothing"], ["os:nothing"], ["mine_not_there:f"], ["neuron", "--shape", "a,b"]])
 def test_the_command_refuses_in_one_sentence(argv, tmp_path):
     with pytest.raises(tn.UserError):

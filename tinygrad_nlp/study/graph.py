@@ -61,10 +61,16 @@ def main(argv: list[str]) -> int:
         Tensor(generator.normal(size), requires_grad=True, name=names[i] if i < len(names) else f"x{i}")
         for i, size in enumerate(sizes)
     ]
-    y = f(*inputs)
-    if args.backward:
-        g = Tensor(generator.normal(y.shape), requires_grad=True, name="g")
-        (y,) = tn.grad(y, inputs[0], g, create_graph=True)
+    try:
+        y = f(*inputs)
+        if not isinstance(y, Tensor):
+            raise TypeError(f"it returns a {type(y).__name__}, one tensor can be drawn")
+        if args.backward:
+            g = Tensor(generator.normal(y.shape), requires_grad=True, name="g")
+            (y,) = tn.grad(y, inputs[0], g, create_graph=True)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        shapes = ", ".join(str(x.shape) for x in inputs)
+        raise UserError(f"study graph: {args.target} of random inputs of shapes {shapes}: {error}") from error
     graph = y.graph()
     out = args.out or Path(f"{args.target.rpartition(':')[2]}.svg")
     try:
