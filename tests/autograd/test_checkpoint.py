@@ -99,3 +99,15 @@ def test_an_input_changed_before_it_is_used_again_is_found():
         x *= 2.0
     with pytest.raises(tn.InplaceError, match=r"checkpoint\(exp\): an array of shape \(3,\)"):
         y.backward(rng.normal(size=3))
+
+
+def test_a_parameter_changed_before_it_is_used_again_is_found():
+    x, w = (Tensor(rng.normal(size=3), requires_grad=True) for _ in range(2))
+    y = checkpoint(lambda h: tn.sin(h * w), x)
+    with tn.no_grad():
+        w *= 2.0
+    with pytest.raises(tn.InplaceError, match=r"checkpoint\(<lambda>\): an array of shape \(3,\)"):
+        y.backward(rng.normal(size=3))
+    y = checkpoint(lambda h: tn.sin(h * w), x)
+    Tensor(np.zeros(2))[0] = 1.0  # another array's change is nothing to it
+    y.backward(rng.normal(size=3))

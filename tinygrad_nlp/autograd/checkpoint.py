@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_nlp import random
+from tinygrad_nlp.autograd.arrays import writes
 from tinygrad_nlp.autograd.modes import enable_grad, is_recording
 from tinygrad_nlp.autograd.node import Node, tick
 from tinygrad_nlp.autograd.primitive import cotangents_of, outputs_of
-from tinygrad_nlp.autograd.sweep import lent, sweep
+from tinygrad_nlp.autograd.sweep import lent, refuse_changed, sweep
 from tinygrad_nlp.autograd.tensor import wrap
 
 
@@ -17,7 +18,8 @@ def checkpoint(f: Callable, *inputs: Any) -> Any:
     """f(*inputs), keeping only the inputs: the gradient runs f once more (Chen et al. 2016, arXiv:1604.06174).
 
     `f` may use any tensors (a layer's parameters): their gradients are found too. Random numbers of the library's
-    default generator are drawn again the same, so dropout keeps its mask. f must not depend on anything else.
+    default generator are drawn again the same, so dropout keeps its mask; of another generator they would not be.
+    f must not depend on anything else, and what it uses must not change in between.
     """
     if not is_recording():
         return f(*inputs)
@@ -40,7 +42,7 @@ class Checkpoint:
         ys = self.f(*inputs)
         several = isinstance(ys, (tuple, list))
         outputs = ys if several else (ys,)
-        sources = _outside([y.node for y in outputs if y.node is not None], start)
+        sources, _ = _parted([y.node for y in outputs if y.node is not None], start)
         if not sources:
             return ys
         node = Node(self, sources, (inputs, state), [(y.shape, y.dtype) for y in outputs])
@@ -52,6 +54,7 @@ class Checkpoint:
         inputs, state = node.kept
         now = random.default_generator.state
         random.default_generator.state = state
+        start = tick()
         try:
             with enable_grad():
                 ys = self.f(*inputs)
@@ -60,6 +63,9 @@ class Checkpoint:
         outputs = ys if isinstance(ys, (tuple, list)) else (ys,)
         gs = cotangents_of(node, parts, create_graph)
         roots = [(y.node, g) for y, g in zip(outputs, gs, strict=True) if y.node is not None]
+        if writes.last > node.order:
+            for inner in _parted([root for root, _ in roots], start)[1]:
+                refuse_changed(inner, node)
         wanted = {s for s in node.sources if needed is None or s in needed}
         found, owned = sweep(roots, wanted, create_graph=create_graph, retain_graph=create_graph, through=False)
         if not create_graph:  # one array for two sources, or a cotangent handed on
@@ -67,16 +73,18 @@ class Checkpoint:
         return [(s, found.get(s)) for s in node.sources]
 
 
-def _outside(roots: list[Node], start: int) -> list[Node]:
-    """The nodes made before `start` that the segment reaches, and its leaves."""
-    found, seen, stack = [], set(roots), list(roots)
+def _parted(roots: list[Node], start: int) -> tuple[list[Node], list[Node]]:
+    """The nodes made before `start` that the segment reaches, with its leaves; and those made in it."""
+    outside, inside = [], []
+    seen, stack = set(roots), list(roots)
     while stack:
         node = stack.pop()
         if node.order < start or not node.sources:
-            found.append(node)
+            outside.append(node)
             continue
+        inside.append(node)
         for source in node.sources:
             if source is not None and source not in seen:
                 seen.add(source)
                 stack.append(source)
-    return found
+    return outside, inside

@@ -88,7 +88,7 @@ def sweep(
                 "pass retain_graph=True to the first one, or compute the output again"
             )
         if writes.last > node.order:
-            _refuse_changed(node)
+            refuse_changed(node, node)
         if watching:
             anomaly.check_kept(node)
         handed: Iterable = ()  # the cotangents of several outputs: a rule may hand one on as it is
@@ -218,8 +218,9 @@ def _show(node: Node, g, owned: set):
     return g
 
 
-def _refuse_changed(node: Node) -> None:
-    for x in anomaly.arrays_in(node.kept if type(node.kept) is tuple else ()):
+def refuse_changed(keeper: Node, node: Node) -> None:
+    """Raise if an array of `keeper` was written to after `node` was recorded: a checkpoint's keepers are newer."""
+    for x in anomaly.arrays_in(keeper.kept if type(keeper.kept) is tuple else ()):
         if writes.since(x, node.order):
             raise InplaceError(
                 f"{node.function.__name__}: an array of shape {x.shape} that its gradient needs was changed in place "
