@@ -9,6 +9,7 @@ from importlib.metadata import version
 from nlp_kernels.dispatch import backends, register_backend, use_backend
 from nlp_kernels.errors import (
     AnomalyError,
+    AxisError,
     BackendError,
     DeviceError,
     DtypeError,
@@ -47,6 +48,7 @@ __array_api_version__ = "2024.12"
 __all__ = [
     *_functions,
     "AnomalyError",
+    "AxisError",
     "BackendError",
     "DeviceError",
     "DtypeError",

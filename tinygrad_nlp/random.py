@@ -87,6 +87,10 @@ default_generator = Generator(0)
 
 
 def manual_seed(seed: int) -> Generator:
-    """Restart the default generator from a seed (an integer from 0 to 2^64 - 1)."""
+    """Restart the default generator from a seed (an integer from 0 to 2^64 - 1).
+
+    >>> tn.manual_seed(7).seed
+    7
+    """
     default_generator.state = (seed, 0)
     return default_generator

@@ -6,7 +6,10 @@ _limits = None
 
 
 def set_num_threads(n: int) -> None:
-    """Use at most n threads for matrix products from now on; importing the library changes nothing."""
+    """Use at most n threads for matrix products from now on; importing the library changes nothing.
+
+    >>> tn.set_num_threads(1)
+    """
     if n < 1:
         raise ValueError(f"set_num_threads: at least one thread is needed, got {n}")
     global _limits

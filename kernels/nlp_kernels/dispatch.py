@@ -25,7 +25,11 @@ _forced: ContextVar[Mapping[str, str]] = ContextVar("forced backends", default=M
 
 
 def backends(hot_path: str) -> tuple[str, ...]:
-    """The names of the backends that a hot path has, in order of preference."""
+    """The names of the backends that a hot path has, in order of preference.
+
+    >>> "reference" in tn.backends("softmax")
+    True
+    """
     return tuple(_modules(hot_path))
 
 
@@ -54,6 +58,11 @@ def use_backend(name: str, hot_path: str | None = None) -> AbstractContextManage
     """Force a backend inside a `with` block, for one hot path or for all; context-local (threads, async tasks).
 
     Raises BackendError for a name that no hot path has, at once; `select` raises where the backend cannot serve.
+
+    >>> with tn.use_backend("reference"):
+    ...     y = tn.softmax([1.0, 1.0])
+    >>> y
+    Tensor([0.5, 0.5])
     """
     known = {*BACKENDS, *(known for path in HOT_PATHS for known in _modules(path))}
     if name not in known:
@@ -67,6 +76,16 @@ def register_backend(hot_path: str, name: str, module: Any) -> None:
     """Add a backend from outside the package; it is asked before the others, and `use_backend(name)` forces it.
 
     Raises BackendError for an unknown hot path, a name that is taken, or a module that lacks a function.
+
+    >>> import nlp_kernels
+    >>> from types import SimpleNamespace
+    >>> from nlp_kernels.softmax import reference
+    >>> mine = SimpleNamespace(forward=reference.forward, backward=reference.backward)
+    >>> mine.supports = lambda *inputs, **hyper: False
+    >>> tn.register_backend("softmax", "mine", mine)
+    >>> tn.backends("softmax")[0]
+    'mine'
+    >>> nlp_kernels.dispatch.unregister_backend("softmax", "mine")
     """
     modules = _modules(hot_path)
     if name in modules or name in BACKENDS:

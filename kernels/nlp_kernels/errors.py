@@ -9,6 +9,10 @@ class ShapeError(TinygradError, ValueError):
     """Shapes that do not fit together; the message names the function and both shapes."""
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis that the array does not have."""
+
+
 class DtypeError(TinygradError, TypeError):
     """A dtype the function does not take, or two that must not be mixed."""
 

@@ -29,6 +29,10 @@ def grad(
     A missing cotangent stands for 1 and needs a scalar output. With `create_graph` the results can be differentiated
     again. The kept arrays are released unless `retain_graph` (default: `create_graph`). An input that no output
     depends on raises, or gives zeros with `allow_unused`.
+
+    >>> x = tn.Tensor([1.0, 2.0], requires_grad=True)
+    >>> tn.grad(x**2, x, [1.0, 10.0])
+    (Tensor([ 2., 40.]),)
     """
     ys, xs = _several(outputs), _several(inputs)
     if cotangents is None:
@@ -76,14 +80,22 @@ def grad(
 
 
 def value_and_grad(f: Callable, inputs: Any) -> tuple[Any, Any]:
-    """(f(x), df/dx) of a scalar function; `inputs` is one array or a tuple, and so is the gradient."""
+    """(f(x), df/dx) of a scalar function; `inputs` is one array or a tuple, and so is the gradient.
+
+    >>> tn.value_and_grad(lambda x: x**2, 3.0)
+    (Tensor(9.), Tensor(6.))
+    """
     xs = _leaves(inputs)
     y = _call(f, xs)
     return y.detach(), _like(inputs, grad(y, xs, allow_unused=True))
 
 
 def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool = False) -> tuple[Any, Any]:
-    """(f(x), g . J): the cotangents have the outputs' structure; the result has the inputs'."""
+    """(f(x), g . J): the cotangents have the outputs' structure; the result has the inputs'.
+
+    >>> tn.vjp(lambda x: x**2, tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 10.0]))
+    (Tensor([1., 4.]), Tensor([ 2., 40.]))
+    """
     xs = _leaves(inputs, create_graph)
     ys = _call(f, xs)
     gs = None if cotangents is None else _several(cotangents)
@@ -92,7 +104,11 @@ def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool 
 
 
 def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) -> tuple[Any, Any]:
-    """(f(x), J . v), by differentiating the vector-Jacobian product, which is linear in its cotangent."""
+    """(f(x), J . v), by differentiating the vector-Jacobian product, which is linear in its cotangent.
+
+    >>> tn.jvp(lambda x: x**2, tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 10.0]))
+    (Tensor([1., 4.]), Tensor([ 2., 40.]))
+    """
     xs, vs = _leaves(inputs, create_graph), _tensors(tangents)
     for x, v in zip(xs, vs, strict=True):
         if x.shape != v.shape:
@@ -109,7 +125,12 @@ def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) 
 
 
 def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
-    """J[i, j] = d f_i / d x_j, of shape `f(x).shape + x.shape`: one sweep per output element."""
+    """J[i, j] = d f_i / d x_j, of shape `f(x).shape + x.shape`: one sweep per output element.
+
+    >>> tn.jacobian(lambda x: x**2, np.asarray([1.0, 2.0]))
+    Tensor([[2., 0.],
+            [0., 4.]], dtype=float64)
+    """
     xs = _leaves(inputs, create_graph)
     y = _call(f, xs)
     if not isinstance(y, Tensor):
@@ -126,14 +147,23 @@ def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
 
 
 def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = False) -> Tensor:
-    """H[i, j] = d^2 f / dx_i dx_j of a scalar function of one array, of shape `x.shape + x.shape`."""
+    """H[i, j] = d^2 f / dx_i dx_j of a scalar function of one array, of shape `x.shape + x.shape`.
+
+    >>> tn.hessian(lambda x: tn.sum(x**3), np.asarray([1.0, 2.0]))
+    Tensor([[ 6.,  0.],
+            [ 0., 12.]], dtype=float64)
+    """
     return jacobian(
         lambda x: grad(_scalar(f(x)), x, create_graph=True, allow_unused=True)[0], inputs, create_graph=create_graph
     )
 
 
 def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
-    """(f(x), H v) of a scalar function: the gradient of <grad f, v>, without the Hessian."""
+    """(f(x), H v) of a scalar function: the gradient of <grad f, v>, without the Hessian.
+
+    >>> tn.hvp(lambda x: tn.sum(x**3), np.asarray([1.0, 2.0]), np.asarray([1.0, 0.0]))
+    (Tensor(9., dtype=float64), Tensor([6., 0.], dtype=float64))
+    """
     xs, vs = _leaves(inputs), _tensors(vectors)
     y = _scalar(_call(f, xs))
     gs = grad(y, xs, create_graph=True, allow_unused=True)

@@ -11,17 +11,35 @@ mode: ContextVar[int] = ContextVar("mode", default=RECORD)
 
 
 def is_recording() -> bool:
-    """Whether operations on tensors that require a gradient are recorded now."""
+    """Whether operations on tensors that require a gradient are recorded now.
+
+    >>> tn.is_recording()
+    True
+    """
     return bool(mode.get() & RECORD)
 
 
 def no_grad():
-    """Compute without recording: a context manager, and a decorator."""
+    """Compute without recording: a context manager, and a decorator.
+
+    >>> x = tn.Tensor(2.0, requires_grad=True)
+    >>> with tn.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
     return _switch(RECORD, False)
 
 
 def enable_grad():
-    """Record again inside a `no_grad` block."""
+    """Record again inside a `no_grad` block.
+
+    >>> x = tn.Tensor(2.0, requires_grad=True)
+    >>> with tn.no_grad(), tn.enable_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    True
+    """
     return _switch(RECORD, True)
 
 
@@ -35,6 +53,11 @@ def detect_anomaly(on: bool = True):
 
     Forward values, gradients, and kept arrays that were changed in place are all watched. Slow: every value is read
     once more, and every kept array is summed twice.
+
+    >>> with tn.detect_anomaly():
+    ...     y = tn.exp(0.0)
+    >>> y
+    Tensor(1.)
     """
     return _switch(ANOMALY, on)
 

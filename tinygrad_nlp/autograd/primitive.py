@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import DtypeError, ShapeError, TinygradError
+from nlp_kernels.errors import AxisError, DtypeError, ShapeError, TinygradError
 
 from tinygrad_nlp.autograd import anomaly, operators
 from tinygrad_nlp.autograd.arrays import is_array, namespace
@@ -263,11 +263,23 @@ class Primitive:
             return DtypeError(f"{self.__name__}: {'the arrays are on different devices: ' if apart else ''}{message}")
         if isinstance(error, IndexError) and not isinstance(error, ValueError):
             return IndexError(f"{self.__name__}: {message}")
-        return ShapeError(f"{self.__name__} of {shown}: {message}")
+        kind = AxisError if isinstance(error, IndexError) else ShapeError
+        return kind(f"{self.__name__} of {shown}: {message}")
 
 
 def primitive(forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False) -> Any:
-    """Make a function of arrays differentiable: `broadcasts` for elementwise ones, `several` for tuples of outputs."""
+    """Make a function of arrays differentiable: `broadcasts` for elementwise ones, `several` for tuples of outputs.
+
+    >>> @tn.primitive
+    ... def cube(x):
+    ...     return x**3
+    >>> @cube.vjp("x")
+    ... def _(g, x):
+    ...     return g * 3 * x**2
+    >>> x = tn.Tensor(2.0, requires_grad=True)
+    >>> tn.grad(cube(x), x)
+    (Tensor(12.),)
+    """
     if forward is None:
         return lambda f: Primitive(f, broadcasts=broadcasts, several=several).call
     return Primitive(forward).call

@@ -23,6 +23,7 @@ from tinygrad_nlp.ops import (
     linear_algebra,
     matrices,
     reduction,
+    repetition,
     searching,
     sets,
     shape,
@@ -42,6 +43,7 @@ from tinygrad_nlp.ops.kinks import *
 from tinygrad_nlp.ops.linear_algebra import *
 from tinygrad_nlp.ops.matrices import *
 from tinygrad_nlp.ops.reduction import *
+from tinygrad_nlp.ops.repetition import *
 from tinygrad_nlp.ops.searching import *
 from tinygrad_nlp.ops.sets import *
 from tinygrad_nlp.ops.shape import *
@@ -64,6 +66,7 @@ names = [
     *linear_algebra.__all__,
     *matrices.__all__,
     *reduction.__all__,
+    *repetition.__all__,
     *searching.__all__,
     *sets.__all__,
     *shape.__all__,

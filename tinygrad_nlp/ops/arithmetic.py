@@ -25,7 +25,11 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def add(a, b):
-    """a + b"""
+    """a + b
+
+    >>> tn.add([1.0, 2.0], 1)
+    Tensor([2., 3.])
+    """
     return a + b
 
 
@@ -37,7 +41,11 @@ def _(g):
 
 @elementwise
 def subtract(a, b):
-    """a - b"""
+    """a - b
+
+    >>> tn.subtract([1.0, 2.0], 1)
+    Tensor([0., 1.])
+    """
     return a - b
 
 
@@ -53,7 +61,11 @@ def _(g):
 
 @elementwise
 def multiply(a, b):
-    """a b"""
+    """a b
+
+    >>> tn.multiply([1.0, 2.0], [3.0, 4.0])
+    Tensor([3., 8.])
+    """
     return a * b
 
 
@@ -69,7 +81,11 @@ def _(g, a):  # d(ab)/db = a
 
 @elementwise
 def divide(a, b):
-    """a / b"""
+    """a / b
+
+    >>> tn.divide([1.0, 3.0], 2)
+    Tensor([0.5, 1.5])
+    """
     return a / b
 
 
@@ -87,7 +103,11 @@ def _(g, y, b):  # d(a/b)/db = -a/b^2 = -y/b
 
 @elementwise
 def remainder(a, b):
-    """a - b ⌊a / b⌋, of the sign of b; the jumps have no derivative of their own"""
+    """a - b ⌊a / b⌋, of the sign of b; the jumps have no derivative of their own
+
+    >>> tn.remainder([5.0, -5.0], 3)
+    Tensor([2., 1.])
+    """
     return a % b
 
 
@@ -103,7 +123,11 @@ def _(g, a, b):  # d/db = -⌊a / b⌋
 
 @elementwise
 def pow(a, b):
-    """a^b; a negative number has powers by whole numbers only, and no derivative by b"""
+    """a^b; a negative number has powers by whole numbers only, and no derivative by b
+
+    >>> tn.pow([2.0, 3.0], 2)
+    Tensor([4., 9.])
+    """
     return a**b
 
 
@@ -126,7 +150,11 @@ def _(g, y, a, b):  # d(a^b)/db = a^b ln a, 0 at a = 0 where b >= 0
 
 @elementwise
 def negative(x):
-    """-x"""
+    """-x
+
+    >>> tn.negative([1.0, -2.0])
+    Tensor([-1.,  2.])
+    """
     return -x
 
 
@@ -137,7 +165,11 @@ def _(g):
 
 @elementwise
 def positive(x):
-    """+x"""
+    """+x
+
+    >>> tn.positive([1.0, -2.0])
+    Tensor([ 1., -2.])
+    """
     return +x
 
 
@@ -147,18 +179,30 @@ def _(g):
 
 
 def conj(x, /):
-    """The complex conjugate: x itself, as there are no complex tensors."""
+    """The complex conjugate: x itself, as there are no complex tensors.
+
+    >>> tn.conj([1.0, -2.0])
+    Tensor([ 1., -2.])
+    """
     return positive(x)
 
 
 def real(x, /):
-    """The real part: x itself, as there are no complex tensors."""
+    """The real part: x itself, as there are no complex tensors.
+
+    >>> tn.real([1.0, -2.0])
+    Tensor([ 1., -2.])
+    """
     return positive(x)
 
 
 @elementwise
 def square(x):
-    """x^2"""
+    """x^2
+
+    >>> tn.square([2.0, -3.0])
+    Tensor([4., 9.])
+    """
     return x * x
 
 
@@ -169,7 +213,11 @@ def _(g, x):  # d(x^2)/dx = 2x
 
 @elementwise
 def reciprocal(x):
-    """1 / x"""
+    """1 / x
+
+    >>> tn.reciprocal([2.0, 4.0])
+    Tensor([0.5 , 0.25])
+    """
     return 1 / x
 
 
@@ -180,7 +228,11 @@ def _(g, x):  # d(1/x)/dx = -1/x^2
 
 @elementwise
 def sqrt(x):
-    """x^(1/2)"""
+    """x^(1/2)
+
+    >>> tn.sqrt([4.0, 9.0])
+    Tensor([2., 3.])
+    """
     return namespace(x).sqrt(x)
 
 
@@ -191,7 +243,11 @@ def _(g, y):  # d(sqrt x)/dx = 1 / (2 sqrt x)
 
 @elementwise
 def hypot(a, b):
-    """(a^2 + b^2)^(1/2), without overflow; derivative 0 at the origin"""
+    """(a^2 + b^2)^(1/2), without overflow; derivative 0 at the origin
+
+    >>> tn.hypot(3.0, 4.0)
+    Tensor(5.)
+    """
     return namespace(a).hypot(a, b)
 
 

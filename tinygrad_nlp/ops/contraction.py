@@ -19,6 +19,9 @@ def einsum(subscripts, /, *operands):
 
     A letter twice in one operand takes the diagonal, "..." stands for axes that broadcast; without "->" the output
     has the letters that occur once, in alphabetical order. ShapeError where letters, axes and sizes do not fit.
+
+    >>> tn.einsum("ij,jk->ik", [[1.0, 2.0]], [[3.0], [4.0]])
+    Tensor([[11.]])
     """
     tensors = [asarray(x) for x in operands]
     terms, output = _parsed(subscripts, tensors)

@@ -49,7 +49,11 @@ def on_device(device):
 
 
 def asarray(obj, /, *, dtype=None, device=None, copy=None):
-    """A Tensor of numbers, nested lists, an array or a Tensor; a Tensor keeps its graph."""
+    """A Tensor of numbers, nested lists, an array or a Tensor; a Tensor keeps its graph.
+
+    >>> tn.asarray([1, 2])
+    Tensor([1, 2])
+    """
     if type(obj) is Tensor:
         x = obj.to(device, dtype)
         return x + 0 if copy and x is obj and x.dtype.kind == "f" else (wrap(x.data.copy()) if copy and x is obj else x)
@@ -62,33 +66,58 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
 
 
 def zeros(shape, *, dtype=float32, device=None):
-    """A tensor of 0."""
+    """A tensor of 0.
+
+    >>> tn.zeros(2)
+    Tensor([0., 0.])
+    """
     return wrap(on_device(device).zeros(shape, dtype or float32))
 
 
 def ones(shape, *, dtype=float32, device=None):
-    """A tensor of 1."""
+    """A tensor of 1.
+
+    >>> tn.ones(2)
+    Tensor([1., 1.])
+    """
     return wrap(on_device(device).ones(shape, dtype or float32))
 
 
 def full(shape, fill_value, *, dtype=None, device=None):
-    """A tensor of one value."""
+    """A tensor of one value.
+
+    >>> tn.full((2,), 7.0)
+    Tensor([7., 7.])
+    """
     dtype = dtype or as_array(fill_value).dtype
     return wrap(on_device(device).full(shape, fill_value, dtype))
 
 
 def empty(shape, *, dtype=float32, device=None):
-    """A tensor whose values are not set."""
+    """A tensor whose values are not set.
+
+    >>> tn.empty((2, 3)).shape
+    (2, 3)
+    """
     return wrap(on_device(device).empty(shape, dtype or float32))
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=float32, device=None):
-    """1 on diagonal k, 0 elsewhere."""
+    """1 on diagonal k, 0 elsewhere.
+
+    >>> tn.eye(2)
+    Tensor([[1., 0.],
+            [0., 1.]])
+    """
     return wrap(on_device(device).eye(n_rows, n_cols, k=k, dtype=dtype or float32))
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
-    """start, start + step, … below stop; integers give int64, other numbers float32."""
+    """start, start + step, … below stop; integers give int64, other numbers float32.
+
+    >>> tn.arange(3)
+    Tensor([0, 1, 2])
+    """
     if dtype is None:
         integers = all(isinstance(v, (int, np.integer)) for v in (start, step) if v is not None)
         dtype = int64 if integers and (stop is None or isinstance(stop, (int, np.integer))) else float32
@@ -97,27 +126,47 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
 
 
 def linspace(start, stop, /, num, *, dtype=float32, device=None, endpoint=True):
-    """num evenly spaced numbers from start to stop."""
+    """num evenly spaced numbers from start to stop.
+
+    >>> tn.linspace(0, 1, 3)
+    Tensor([0. , 0.5, 1. ])
+    """
     return wrap(on_device(device).linspace(start, stop, num, dtype=dtype or float32, endpoint=endpoint))
 
 
 def zeros_like(x, /, *, dtype=None, device=None):
-    """A tensor of 0 of the shape and dtype of x."""
+    """A tensor of 0 of the shape and dtype of x.
+
+    >>> tn.zeros_like([5, 6])
+    Tensor([0, 0])
+    """
     return _like("zeros_like", x, dtype, device)
 
 
 def ones_like(x, /, *, dtype=None, device=None):
-    """A tensor of 1 of the shape and dtype of x."""
+    """A tensor of 1 of the shape and dtype of x.
+
+    >>> tn.ones_like([5, 6])
+    Tensor([1, 1])
+    """
     return _like("ones_like", x, dtype, device)
 
 
 def empty_like(x, /, *, dtype=None, device=None):
-    """A tensor of the shape and dtype of x whose values are not set."""
+    """A tensor of the shape and dtype of x whose values are not set.
+
+    >>> tn.empty_like([1.0, 2.0]).shape
+    (2,)
+    """
     return _like("empty_like", x, dtype, device)
 
 
 def full_like(x, /, fill_value, *, dtype=None, device=None):
-    """A tensor of one value, of the shape and dtype of x."""
+    """A tensor of one value, of the shape and dtype of x.
+
+    >>> tn.full_like([1.0, 2.0], 7)
+    Tensor([7., 7.])
+    """
     x = as_array(x) if type(x) is not Tensor else x.data
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or device_name(x.device))
 
@@ -130,7 +179,11 @@ def _like(name, x, dtype, device):
 
 
 def from_dlpack(x, /, *, device=None, copy=None):
-    """A tensor around the memory of another library's CPU or GPU array."""
+    """A tensor around the memory of another library's CPU or GPU array.
+
+    >>> tn.from_dlpack(np.arange(3))
+    Tensor([0, 1, 2])
+    """
     on_gpu = x.__dlpack_device__()[0] == 2
     data = on_device("cuda").from_dlpack(x) if on_gpu else np.from_dlpack(x, copy=copy)
     return wrap(data).to(device)
@@ -138,7 +191,11 @@ def from_dlpack(x, /, *, device=None, copy=None):
 
 @primitive
 def to_device(x, device):
-    """x on another device; the gradient travels back"""
+    """x on another device; the gradient travels back
+
+    >>> tn.to_device([1.0], "cpu")
+    Tensor([1.])
+    """
     xp = on_device(device)
     return xp.asarray(x) if isinstance(x, np.ndarray) or xp is not np else x.get()
 

@@ -13,7 +13,11 @@ __all__ = ["cumulative_prod", "cumulative_sum", "diff"]
 
 @primitive
 def cumulative_sum(x, *, axis=None, dtype=None, include_initial=False):
-    """y_i = Σ_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 0 in front if `include_initial`"""
+    """y_i = Σ_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 0 in front if `include_initial`
+
+    >>> tn.cumulative_sum([1.0, 2.0, 3.0])
+    Tensor([1., 3., 6.])
+    """
     return namespace(x).cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial)
 
 
@@ -32,7 +36,11 @@ def _sums_from(xp, x, axis):
 
 @primitive
 def cumulative_prod(x, *, axis=None, dtype=None, include_initial=False):
-    """y_i = Π_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 1 in front if `include_initial`"""
+    """y_i = Π_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 1 in front if `include_initial`
+
+    >>> tn.cumulative_prod([1.0, 2.0, 3.0])
+    Tensor([1., 2., 6.])
+    """
     return namespace(x).cumulative_prod(x, axis=axis, dtype=dtype, include_initial=include_initial)
 
 
@@ -51,7 +59,11 @@ def _(g, y, x, axis, include_initial):  # dx_i = Σ_{k ≥ i} g_k Π_{j ≤ k, j
 
 
 def diff(x, *, axis=-1, n=1, prepend=None, append=None):
-    """y_i = x_{i+1} - x_i along an axis, n times; `prepend` and `append` are laid before and behind x first"""
+    """y_i = x_{i+1} - x_i along an axis, n times; `prepend` and `append` are laid before and behind x first
+
+    >>> tn.diff([1.0, 4.0, 9.0])
+    Tensor([3., 5.])
+    """
     if n == 0:
         return asarray(x)
     joined = [asarray(part) for part in (prepend, x, append) if part is not None]

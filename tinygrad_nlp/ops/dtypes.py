@@ -67,29 +67,49 @@ class IntInfo:
 
 
 def finfo(type, /):
-    """The limits of a floating-point dtype, or of a tensor's: bits, eps, max, min, smallest_normal."""
+    """The limits of a floating-point dtype, or of a tensor's: bits, eps, max, min, smallest_normal.
+
+    >>> tn.finfo(tn.float32).bits
+    32
+    """
     f = np.finfo(_dtype(type))
     return FloatInfo(f.bits, float(f.eps), float(f.max), float(f.min), float(f.smallest_normal), f.dtype)
 
 
 def iinfo(type, /):
-    """The limits of an integer dtype, or of a tensor's: bits, max, min."""
+    """The limits of an integer dtype, or of a tensor's: bits, max, min.
+
+    >>> tn.iinfo(tn.int8).max
+    127
+    """
     i = np.iinfo(_dtype(type))
     return IntInfo(i.bits, int(i.max), int(i.min), i.dtype)
 
 
 def isdtype(dtype, kind):
-    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", "numeric", …"""
+    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", "numeric", …
+
+    >>> tn.isdtype(tn.float32, "real floating")
+    True
+    """
     return np.isdtype(dtype, kind)
 
 
 def result_type(*arrays_and_dtypes):
-    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak."""
+    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak.
+
+    >>> tn.result_type(tn.float32, tn.float64)
+    dtype('float64')
+    """
     return np.result_type(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
 
 
 def can_cast(from_, to, /):
-    """Whether a dtype, or a tensor's, converts to another under the promotion rules."""
+    """Whether a dtype, or a tensor's, converts to another under the promotion rules.
+
+    >>> tn.can_cast(tn.int32, tn.int64)
+    True
+    """
     return np.can_cast(_dtype(from_), to)
 
 
@@ -128,5 +148,9 @@ class Info:
 
 
 def __array_namespace_info__():  # noqa: N807
-    """What this namespace can do: capabilities, devices, default and supported dtypes."""
+    """What this namespace can do: capabilities, devices, default and supported dtypes.
+
+    >>> tn.__array_namespace_info__().default_device()
+    'cpu'
+    """
     return Info()

@@ -23,7 +23,8 @@ from tinygrad_nlp.autograd import Tensor, namespace, primitive
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.fused import Fused
-from tinygrad_nlp.ops.shape import astype, broadcast_to, moveaxis, reshape
+from tinygrad_nlp.ops.repetition import broadcast_to
+from tinygrad_nlp.ops.shape import astype, moveaxis, reshape
 
 __all__ = ["attention", "cross_entropy", "dropout", "embedding", "layer_norm", "linear", "log_softmax", "softmax"]
 
@@ -36,12 +37,20 @@ _embedding = Fused(embedding_kernel, "table indices", (0,))
 
 
 def softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
-    """p = exp(x/τ) / Σ exp(x/τ) over an axis, 0 where not `keep`; a row that keeps nothing is 0  (E05)."""
+    """p = exp(x/τ) / Σ exp(x/τ) over an axis, 0 where not `keep`; a row that keeps nothing is 0  (E05).
+
+    >>> tn.softmax([1.0, 1.0])
+    Tensor([0.5, 0.5])
+    """
     return _over_axis(x, axis, keep, temperature=temperature, log=False)
 
 
 def log_softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
-    """x/τ - ln Σ exp(x/τ) over an axis, -∞ where not `keep`  (E05)."""
+    """x/τ - ln Σ exp(x/τ) over an axis, -∞ where not `keep`  (E05).
+
+    >>> tn.log_softmax([0.0])
+    Tensor([0.])
+    """
     return _over_axis(x, axis, keep, temperature=temperature, log=True)
 
 
@@ -63,7 +72,11 @@ def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
 
 
 def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
-    """L_n = -ln softmax(x_n)[target_n], one loss a row, 0 where ignored.  (..., C), (...) -> (...)  (E06, E45)"""
+    """L_n = -ln softmax(x_n)[target_n], one loss a row, 0 where ignored.  (..., C), (...) -> (...)  (E06, E45)
+
+    >>> tn.cross_entropy([[1e3, 0.0]], [0])
+    Tensor([0.])
+    """
     x, target = _tensor(x), as_array(target)
     if target.shape != x.shape[:-1]:
         raise ShapeError(f"cross_entropy: logits {x.shape} need targets of shape {x.shape[:-1]}, got {target.shape}")
@@ -75,6 +88,9 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activ
     """y = act(x Wᵀ + b) + residual.  (..., K), (N, K), (N,), (..., N) -> (..., N)  (E12, E40)
 
     `activation` is none, relu, gelu or gelu_tanh.
+
+    >>> tn.linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
+    Tensor([[11.5]])
     """
     x, weight, bias, residual = _one_dtype(x, weight, bias, residual)
     if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
@@ -90,6 +106,9 @@ def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: floa
     """y = γ (h - mean h) / √(var h + ε) + β over the last axis, h = x + residual  (E41, E42).
 
     (..., C), (C,), (C,) -> (..., C); with a residual of the shape of x, the pair (y, h).
+
+    >>> tn.layer_norm([[-1.0, 1.0]], [2.0, 2.0], [0.0, 0.0], eps=0.0)
+    Tensor([[-2.,  2.]])
     """
     x, gamma, beta, residual = _one_dtype(x, gamma, beta, residual)
     if not x.ndim:
@@ -120,6 +139,9 @@ def attention(
     (B, H, T, D), (B, H, S, D), (B, H, S, Dv) -> (B, H, T, Dv). `keep` (True = may attend) broadcasts to (B, H, T, S);
     `key_lengths` (B,) counts valid keys; `causal` lets query i see keys j <= i + S - T. A query that may attend to
     nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight.
+
+    >>> tn.attention([[[[1.0]]]], [[[[1.0], [1.0]]]], [[[[2.0], [4.0]]]])
+    Tensor([[[[3.]]]])
     """
     q, k, v = _one_dtype(q, k, v)
     if not 0 <= dropout < 1:
@@ -135,12 +157,20 @@ def attention(
 
 
 def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Tensor:
-    """The rows of a table at integer indices; the gradient of `padding_idx` is 0.  (V, D), (...) -> (..., D)  (E02)"""
+    """The rows of a table at integer indices; the gradient of `padding_idx` is 0.  (V, D), (...) -> (..., D)  (E02)
+
+    >>> tn.embedding([[1.0, 2.0], [3.0, 4.0]], [1])
+    Tensor([[3., 4.]])
+    """
     return _embedding(_tensor(table), as_array(indices), padding_idx=padding_idx)
 
 
 def dropout(x: Any, p: float, *, generator: random.Generator | None = None) -> Tensor:
-    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16)."""
+    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16).
+
+    >>> tn.dropout([1.0, 2.0], 0.0)
+    Tensor([1., 2.])
+    """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must be in [0, 1], got {p}")
     x = _tensor(x)

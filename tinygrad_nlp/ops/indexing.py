@@ -22,7 +22,11 @@ _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 @primitive
 def getitem(x, index):
-    """x[index]: integers, slices, None, ..., boolean and integer arrays"""
+    """x[index]: integers, slices, None, ..., boolean and integer arrays
+
+    >>> tn.getitem([1.0, 2.0, 3.0], slice(1, None))
+    Tensor([2., 3.])
+    """
     return x[plain_index(index)]
 
 
@@ -72,7 +76,11 @@ _put = _Put("put", _put_forward, lambda g, shapes, how: [g[i] for i in how[1]])
 
 
 def take(x, indices, *, axis=None):
-    """The slices of x at integer indices along an axis (optional for one axis); repeats sum in the gradient."""
+    """The slices of x at integer indices along an axis (optional for one axis); repeats sum in the gradient.
+
+    >>> tn.take([1.0, 2.0, 3.0], [2, 0])
+    Tensor([3., 1.])
+    """
     return _take(x, _integers("take", indices), axis=axis)
 
 
@@ -95,7 +103,12 @@ def _(g, x_shape, indices, axis):
 
 
 def scatter_add(updates, indices, n_rows):
-    """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)"""
+    """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)
+
+    >>> tn.scatter_add([[1.0], [2.0], [4.0]], [0, 0, 1], 2)
+    Tensor([[3.],
+            [4.]])
+    """
     return _scatter_add(updates, _integers("scatter_add", indices), n_rows)
 
 
@@ -112,7 +125,11 @@ def _(g, indices):  # row n went to row indices[n]
 
 
 def take_along_axis(x, indices, *, axis=-1):
-    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis; other axes broadcast."""
+    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis; other axes broadcast.
+
+    >>> tn.take_along_axis([[1.0, 2.0]], [[1]], axis=1)
+    Tensor([[2.]])
+    """
     return _take_along_axis(x, _integers("take_along_axis", indices), axis=axis)
 
 
@@ -130,7 +147,11 @@ def _(g, x_shape, indices, axis):
 
 
 def sort(x, *, axis=-1, descending=False, stable=True):
-    """The elements in order along an axis; equal ones keep theirs."""
+    """The elements in order along an axis; equal ones keep theirs.
+
+    >>> tn.sort([3.0, 1.0, 2.0])
+    Tensor([1., 2., 3.])
+    """
     return take_along_axis(x, argsort(x, axis=axis, descending=descending, stable=stable), axis=axis)
 
 

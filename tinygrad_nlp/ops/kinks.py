@@ -9,7 +9,11 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def abs(x):
-    """|x|; derivative 0 at 0"""
+    """|x|; derivative 0 at 0
+
+    >>> tn.abs([-1.0, 2.0])
+    Tensor([1., 2.])
+    """
     return namespace(x).abs(x)
 
 
@@ -20,7 +24,11 @@ def _(g, x):  # d|x|/dx = sign x
 
 @elementwise
 def copysign(a, b):
-    """|a| with the sign of b; derivative 0 at a = 0, and none by b"""
+    """|a| with the sign of b; derivative 0 at a = 0, and none by b
+
+    >>> tn.copysign([1.0, 2.0], [-1.0, 1.0])
+    Tensor([-1.,  2.])
+    """
     return namespace(a).copysign(a, b)
 
 
@@ -32,13 +40,21 @@ def _(g, y, a):  # d/da = sign a sign b
 
 @elementwise
 def maximum(a, b):
-    """the larger one; at a tie the gradient is shared equally"""
+    """the larger one; at a tie the gradient is shared equally
+
+    >>> tn.maximum([1.0, 5.0], 3)
+    Tensor([3., 5.])
+    """
     return namespace(a).maximum(a, b)
 
 
 @elementwise
 def minimum(a, b):
-    """the smaller one; at a tie the gradient is shared equally"""
+    """the smaller one; at a tie the gradient is shared equally
+
+    >>> tn.minimum([1.0, 5.0], 3)
+    Tensor([1., 3.])
+    """
     return namespace(a).minimum(a, b)
 
 
@@ -69,7 +85,11 @@ def _(g, a, b):  # 1[b < a] + ½[a = b]
 
 @elementwise
 def clip(x, min=None, max=None):
-    """x held between min and max; derivative 1 inside and at the bounds, 0 outside, where a bound's is 1"""
+    """x held between min and max; derivative 1 inside and at the bounds, 0 outside, where a bound's is 1
+
+    >>> tn.clip([-1.0, 0.5, 2.0], 0, 1)
+    Tensor([0. , 0.5, 1. ])
+    """
     return namespace(x).clip(x, min, max)
 
 
@@ -95,7 +115,11 @@ def _(g, x, min, max):  # 1[x > max], or min > max, which max wins
 
 @elementwise
 def where(condition, a, b):
-    """a where the condition holds, else b; the gradient reaches only what was chosen"""
+    """a where the condition holds, else b; the gradient reaches only what was chosen
+
+    >>> tn.where([True, False], [1.0, 2.0], 0)
+    Tensor([1., 0.])
+    """
     return namespace(condition).where(condition, a, b)
 
 

@@ -13,7 +13,11 @@ __all__ = ["matmul", "outer", "tensordot", "vecdot"]
 
 @primitive
 def matmul(a, b):
-    """y[..., i, j] = Σ_k a[..., i, k] b[..., k, j]; vectors gain an axis for the product, leading axes broadcast."""
+    """y[..., i, j] = Σ_k a[..., i, k] b[..., k, j]; vectors gain an axis for the product, leading axes broadcast.
+
+    >>> tn.matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    Tensor([[11.]])
+    """
     return namespace(a).matmul(a, b)
 
 
@@ -46,7 +50,11 @@ def _(g, a, b_shape, b_dtype):  # dB = A^T G
 
 @primitive
 def vecdot(a, b, *, axis=-1):
-    """Σ_k a[..., k] b[..., k] over one axis; the others broadcast"""
+    """Σ_k a[..., k] b[..., k] over one axis; the others broadcast
+
+    >>> tn.vecdot([1.0, 2.0], [3.0, 4.0])
+    Tensor(11.)
+    """
     return namespace(a).vecdot(a, b, axis=axis)
 
 
@@ -71,7 +79,11 @@ def _returned(g, shape, dtype):
 
 
 def tensordot(a, b, *, axes=2):
-    """Σ a b over pairs of axes: the last `axes` of a with the first of b, or (axes of a, axes of b)."""
+    """Σ a b over pairs of axes: the last `axes` of a with the first of b, or (axes of a, axes of b).
+
+    >>> tn.tensordot([[1.0, 2.0]], [[3.0], [4.0]], axes=1)
+    Tensor([[11.]])
+    """
     a, b = asarray(a), asarray(b)
     left, right = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
     if not all(-x.ndim <= i < x.ndim for x, which in ((a, left), (b, right)) for i in which):
@@ -89,7 +101,12 @@ def tensordot(a, b, *, axes=2):
 
 
 def outer(a, b):
-    """y[i, j] = a[i] b[j].  (N,), (M,) -> (N, M)"""
+    """y[i, j] = a[i] b[j].  (N,), (M,) -> (N, M)
+
+    >>> tn.outer([1.0, 2.0], [3.0, 4.0])
+    Tensor([[3., 4.],
+            [6., 8.]])
+    """
     a, b = asarray(a), asarray(b)
     if a.ndim != 1 or b.ndim != 1:
         raise ShapeError(f"outer of {a.shape} and {b.shape}: two vectors are needed")

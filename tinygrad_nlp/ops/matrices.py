@@ -12,7 +12,11 @@ __all__ = ["diagonal", "matrix_norm", "trace"]
 
 
 def diagonal(x, *, offset=0):
-    """y[..., i] = x[..., i, i + offset].  (..., N, M) -> (..., min(N, M)) for offset 0"""
+    """y[..., i] = x[..., i, i + offset].  (..., N, M) -> (..., min(N, M)) for offset 0
+
+    >>> tn.diagonal([[1.0, 2.0], [3.0, 4.0]])
+    Tensor([1., 4.])
+    """
     x = _matrices("diagonal", x)
     row, column = max(-offset, 0), max(offset, 0)
     i = arange(max(min(x.shape[-2] - row, x.shape[-1] - column), 0), device=x.device)
@@ -20,7 +24,11 @@ def diagonal(x, *, offset=0):
 
 
 def trace(x, *, offset=0, dtype=None):
-    """Σ_i x[..., i, i + offset].  (..., N, M) -> (...)"""
+    """Σ_i x[..., i, i + offset].  (..., N, M) -> (...)
+
+    >>> tn.trace([[1.0, 2.0], [3.0, 4.0]])
+    Tensor(5.)
+    """
     return reduction.sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
@@ -29,6 +37,9 @@ def matrix_norm(x, *, keepdims=False, ord="fro"):
 
     -inf and -1 take the smallest. (..., N, M) -> (...). Derivative 0 of "fro" at the origin; ties share equally. The
     norms of singular values (2, -2, "nuc") are not offered: ValueError.
+
+    >>> tn.matrix_norm([[3.0, 0.0], [0.0, 4.0]])
+    Tensor(5.)
     """
     x = _matrices("matrix_norm", x)
     if ord == "fro":

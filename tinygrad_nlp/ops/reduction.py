@@ -15,7 +15,11 @@ __all__ = ["logsumexp", "max", "mean", "min", "prod", "std", "sum", "var", "vect
 
 @primitive
 def sum(x, *, axis=None, dtype=None, keepdims=False):
-    """Σ x over the axes, all by default"""
+    """Σ x over the axes, all by default
+
+    >>> tn.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    Tensor([4., 6.])
+    """
     return x.sum(axis=axis, dtype=dtype, keepdims=keepdims)
 
 
@@ -27,7 +31,11 @@ def _(g, x_shape, x_dtype, axis):  # every summand receives the sum's gradient
 
 @primitive
 def mean(x, *, axis=None, keepdims=False):
-    """Σ x / n over the axes"""
+    """Σ x / n over the axes
+
+    >>> tn.mean([1.0, 2.0, 6.0])
+    Tensor(3.)
+    """
     y = x.sum(axis=axis, keepdims=keepdims)
     return y / _each(x.size, y.size)
 
@@ -40,7 +48,11 @@ def _(g, x_shape, axis):  # 1/n each
 
 @primitive
 def prod(x, *, axis=None, dtype=None, keepdims=False):
-    """Π x over the axes"""
+    """Π x over the axes
+
+    >>> tn.prod([2.0, 3.0])
+    Tensor(6.)
+    """
     return x.prod(axis=axis, dtype=dtype, keepdims=keepdims)
 
 
@@ -61,13 +73,21 @@ def _(g, y, x, axis):  # the product of the other factors: y/x_i, without the di
 
 @primitive
 def max(x, *, axis=None, keepdims=False):
-    """the largest element; ties share the gradient equally"""
+    """the largest element; ties share the gradient equally
+
+    >>> tn.max([[1.0, 2.0], [3.0, 0.0]], axis=0)
+    Tensor([3., 2.])
+    """
     return x.max(axis=axis, keepdims=keepdims)
 
 
 @primitive
 def min(x, *, axis=None, keepdims=False):
-    """the smallest element; ties share the gradient equally"""
+    """the smallest element; ties share the gradient equally
+
+    >>> tn.min([1.0, 2.0])
+    Tensor(1.)
+    """
     return x.min(axis=axis, keepdims=keepdims)
 
 
@@ -80,7 +100,11 @@ def _(g, y, x, axis):  # 1[x = y] / (number of ties)
 
 
 def var(x, *, axis=None, correction=0.0, keepdims=False):
-    """Σ (x - mean)² / (n - correction), in two passes"""
+    """Σ (x - mean)² / (n - correction), in two passes
+
+    >>> tn.var([1.0, 3.0])
+    Tensor(1.)
+    """
     squares = square(subtract(x, mean(x, axis=axis, keepdims=True)))
     total = sum(squares, axis=axis, keepdims=keepdims)
     n = _each(squares.size, total.size) - correction
@@ -88,7 +112,11 @@ def var(x, *, axis=None, correction=0.0, keepdims=False):
 
 
 def std(x, *, axis=None, correction=0.0, keepdims=False):
-    """var(x)^(1/2); derivative 0 where all elements are equal"""
+    """var(x)^(1/2); derivative 0 where all elements are equal
+
+    >>> tn.std([1.0, 3.0])
+    Tensor(1.)
+    """
     return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
 
 
@@ -96,6 +124,9 @@ def vector_norm(x, *, axis=None, keepdims=False, ord=2):
     """(Σ |x|^p)^(1/p) over the axes, p = `ord`; derivative 0 at the origin
 
     ±∞ stands for the largest and the smallest |x|, and 0 for the number of x that are not 0, which has no gradient.
+
+    >>> tn.vector_norm([3.0, 4.0])
+    Tensor(5.)
     """
     if ord == 0:
         return sum(astype(not_equal(x, 0), as_array(x).dtype), axis=axis, keepdims=keepdims)
@@ -115,7 +146,11 @@ def _root(x, p):
 
 @primitive
 def logsumexp(x, *, axis=None, keepdims=False):
-    """ln Σ e^x = m + ln Σ e^(x - m), m = max x; -∞, and no gradient, where all elements are -∞"""
+    """ln Σ e^x = m + ln Σ e^(x - m), m = max x; -∞, and no gradient, where all elements are -∞
+
+    >>> tn.logsumexp([1e3, 0.0])
+    Tensor(1000.)
+    """
     xp = namespace(x)
     m = x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)

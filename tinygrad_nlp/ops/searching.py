@@ -9,32 +9,56 @@ __all__ = ["all", "any", "argmax", "argmin", "argsort", "count_nonzero", "nonzer
 
 
 def all(x, /, *, axis=None, keepdims=False):
-    """every element is true, over the axes; True of none"""
+    """every element is true, over the axes; True of none
+
+    >>> tn.all([True, False])
+    Tensor(False)
+    """
     return constant("all", x, axis=axis, keepdims=keepdims)
 
 
 def any(x, /, *, axis=None, keepdims=False):
-    """some element is true, over the axes; False of none"""
+    """some element is true, over the axes; False of none
+
+    >>> tn.any([True, False])
+    Tensor(True)
+    """
     return constant("any", x, axis=axis, keepdims=keepdims)
 
 
 def argmax(x, /, *, axis=None, keepdims=False):
-    """the index of the first largest element along an axis, or in the flattened array"""
+    """the index of the first largest element along an axis, or in the flattened array
+
+    >>> tn.argmax([1.0, 3.0, 2.0])
+    Tensor(1)
+    """
     return constant("argmax", x, axis=axis, keepdims=keepdims)
 
 
 def argmin(x, /, *, axis=None, keepdims=False):
-    """the index of the first smallest element along an axis, or in the flattened array"""
+    """the index of the first smallest element along an axis, or in the flattened array
+
+    >>> tn.argmin([1.0, 3.0, 2.0])
+    Tensor(0)
+    """
     return constant("argmin", x, axis=axis, keepdims=keepdims)
 
 
 def nonzero(x, /):
-    """the indices of elements that are not 0, an array per axis"""
+    """the indices of elements that are not 0, an array per axis
+
+    >>> tn.nonzero([0, 1, 2])
+    (Tensor([1, 2]),)
+    """
     return constant("nonzero", x)
 
 
 def count_nonzero(x, /, *, axis=None, keepdims=False):
-    """how many elements are not 0, over the axes"""
+    """how many elements are not 0, over the axes
+
+    >>> tn.count_nonzero([0, 1, 2])
+    Tensor(2)
+    """
     return constant("count_nonzero", x, axis=axis, keepdims=keepdims)
 
 
@@ -42,13 +66,20 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """where x2 would be inserted into the sorted x1: i with x1[i-1] < x2 ≤ x1[i], `side="right"` x1[i-1] ≤ x2 < x1[i]
 
     `sorter` holds the indices that sort x1.  (N,), (...) -> (...)
+
+    >>> tn.searchsorted([1.0, 2.0, 3.0], [2.0, 5.0])
+    Tensor([1, 3])
     """
     sorter = None if sorter is None else as_array(sorter)
     return constant("searchsorted", as_array(x1), as_array(x2), side=side, sorter=sorter)
 
 
 def argsort(x, *, axis=-1, descending=False, stable=True):
-    """the indices that sort an axis; equal elements keep their order"""
+    """the indices that sort an axis; equal elements keep their order
+
+    >>> tn.argsort([3.0, 1.0, 2.0])
+    Tensor([1, 2, 0])
+    """
     data = as_array(x)
     xp = namespace(data)
     with explained("argsort", (data,)):

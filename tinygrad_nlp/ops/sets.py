@@ -33,6 +33,9 @@ def unique_all(x):
     """The distinct values v, where each is first, inverse indices with v[inverse] = x, and counts.
 
     (...) -> values, indices (M,), inverse_indices (...), counts (M,)
+
+    >>> tn.unique_all([2, 1, 2]).inverse_indices
+    Tensor([1, 0, 1])
     """
     data = as_array(x)
     found = namespace(data).unique(data, return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
@@ -41,17 +44,29 @@ def unique_all(x):
 
 
 def unique_counts(x):
-    """The distinct values, and how often each occurs.  (...) -> values (M,), counts (M,)"""
+    """The distinct values, and how often each occurs.  (...) -> values (M,), counts (M,)
+
+    >>> tn.unique_counts([2, 1, 2]).counts
+    Tensor([1, 2])
+    """
     every = unique_all(x)
     return UniqueCounts(every.values, every.counts)
 
 
 def unique_inverse(x):
-    """The distinct values v, and the indices with v[inverse] = x.  (...) -> values (M,), inverse_indices (...)"""
+    """The distinct values v, and the indices with v[inverse] = x.  (...) -> values (M,), inverse_indices (...)
+
+    >>> tn.unique_inverse([2, 1, 2]).inverse_indices
+    Tensor([1, 0, 1])
+    """
     every = unique_all(x)
     return UniqueInverse(every.values, every.inverse_indices)
 
 
 def unique_values(x):
-    """The distinct values.  (...) -> (M,)"""
+    """The distinct values.  (...) -> (M,)
+
+    >>> tn.unique_values([2, 1, 2])
+    Tensor([1, 2])
+    """
     return unique_all(x).values

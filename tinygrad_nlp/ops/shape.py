@@ -1,30 +1,20 @@
 """Shape functions move values; their gradients move them back."""
 
-import numpy as np
-from nlp_kernels.errors import ShapeError
-
-from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
-from tinygrad_nlp.autograd.arrays import broadcast
-from tinygrad_nlp.autograd.convert import as_array
-from tinygrad_nlp.ops.joining import Joining, plain
+from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.ops.joining import Joining
 
 __all__ = [
     "astype",
-    "broadcast_arrays",
-    "broadcast_to",
     "concat",
     "expand_dims",
     "flip",
     "matrix_transpose",
-    "meshgrid",
     "moveaxis",
     "permute_dims",
-    "repeat",
     "reshape",
     "roll",
     "squeeze",
     "stack",
-    "tile",
     "tril",
     "triu",
     "unstack",
@@ -33,7 +23,12 @@ __all__ = [
 
 @primitive
 def reshape(x, shape, *, copy=None):
-    """the same elements in row-major order under another shape; one size may be -1"""
+    """the same elements in row-major order under another shape; one size may be -1
+
+    >>> tn.reshape([1.0, 2.0, 3.0, 4.0], (2, 2))
+    Tensor([[1., 2.],
+            [3., 4.]])
+    """
     return x.reshape(shape) if copy is None else namespace(x).reshape(x, shape, copy=copy)
 
 
@@ -43,19 +38,12 @@ def _(g, x_shape):
 
 
 @primitive
-def broadcast_to(x, shape):
-    """x repeated along axes of size 1 and new leading axes"""
-    return broadcast(x, shape)
-
-
-@broadcast_to.vjp("x")
-def _(g, x_shape):
-    return unbroadcast(g, x_shape)
-
-
-@primitive
 def permute_dims(x, axes):
-    """axis i of the result is axis axes[i] of x"""
+    """axis i of the result is axis axes[i] of x
+
+    >>> tn.permute_dims(tn.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
     return x.transpose(axes)
 
 
@@ -67,7 +55,12 @@ def _(g, axes):  # the inverse permutation
 
 @primitive
 def matrix_transpose(x):
-    """the last two axes exchanged.  (..., N, C) -> (..., C, N)"""
+    """the last two axes exchanged.  (..., N, C) -> (..., C, N)
+
+    >>> tn.matrix_transpose([[1.0, 2.0]])
+    Tensor([[1.],
+            [2.]])
+    """
     return x.swapaxes(-1, -2)
 
 
@@ -78,7 +71,11 @@ def _(g):
 
 @primitive
 def moveaxis(x, source, destination):
-    """axes moved to new places, the others in order"""
+    """axes moved to new places, the others in order
+
+    >>> tn.moveaxis(tn.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     return namespace(x).moveaxis(x, source, destination)
 
 
@@ -89,7 +86,11 @@ def _(g, source, destination):
 
 @primitive
 def expand_dims(x, axis=0):
-    """a new axis of size 1"""
+    """a new axis of size 1
+
+    >>> tn.expand_dims([1.0, 2.0], axis=1).shape
+    (2, 1)
+    """
     return namespace(x).expand_dims(x, axis=axis)
 
 
@@ -100,7 +101,11 @@ def _(g, x_shape):
 
 @primitive
 def squeeze(x, axis):
-    """axes of size 1 taken away"""
+    """axes of size 1 taken away
+
+    >>> tn.squeeze([[1.0]], 0)
+    Tensor([1.])
+    """
     return namespace(x).squeeze(x, axis=axis)
 
 
@@ -111,7 +116,11 @@ def _(g, x_shape):
 
 @primitive
 def flip(x, *, axis=None):
-    """the order reversed along axes"""
+    """the order reversed along axes
+
+    >>> tn.flip([1.0, 2.0])
+    Tensor([2., 1.])
+    """
     return namespace(x).flip(x, axis=axis)
 
 
@@ -122,7 +131,11 @@ def _(g, axis):
 
 @primitive
 def roll(x, shift, *, axis=None):
-    """elements shifted round along axes"""
+    """elements shifted round along axes
+
+    >>> tn.roll([1.0, 2.0, 3.0], 1)
+    Tensor([3., 1., 2.])
+    """
     return namespace(x).roll(x, shift, axis=axis)
 
 
@@ -134,7 +147,12 @@ def _(g, shift, axis):
 
 @primitive
 def tril(x, *, k=0):
-    """the lower triangle, zero above diagonal k"""
+    """the lower triangle, zero above diagonal k
+
+    >>> tn.tril([[1.0, 2.0], [3.0, 4.0]])
+    Tensor([[1., 0.],
+            [3., 4.]])
+    """
     return namespace(x).tril(x, k=k)
 
 
@@ -145,7 +163,12 @@ def _(g, k):
 
 @primitive
 def triu(x, *, k=0):
-    """the upper triangle, zero below diagonal k"""
+    """the upper triangle, zero below diagonal k
+
+    >>> tn.triu([[1.0, 2.0], [3.0, 4.0]])
+    Tensor([[1., 2.],
+            [0., 4.]])
+    """
     return namespace(x).triu(x, k=k)
 
 
@@ -155,7 +178,11 @@ def _(g, k):
 
 
 def astype(x, dtype, /, *, copy=True, device=None):
-    """x in another dtype; the gradient returns in the dtype of x, and none from integers"""
+    """x in another dtype; the gradient returns in the dtype of x, and none from integers
+
+    >>> tn.astype([1.5, 2.5], tn.int64)
+    Tensor([1, 2])
+    """
     return _astype(x, dtype, copy=copy) if device is None else _astype(x, dtype, copy=copy).to(device)
 
 
@@ -174,7 +201,11 @@ def _(g, x_dtype):
 
 @primitive(several=True)
 def unstack(x, *, axis=0):
-    """the slices x[0], x[1], … along an axis, as a tuple"""
+    """the slices x[0], x[1], … along an axis, as a tuple
+
+    >>> tn.unstack([1.0, 2.0])
+    (Tensor(1.), Tensor(2.))
+    """
     return tuple(namespace(x).unstack(x, axis=axis))
 
 
@@ -184,7 +215,11 @@ def _(gs, axis):
 
 
 def concat(arrays, /, *, axis=0):
-    """arrays laid end to end along an axis; axis=None flattens them first"""
+    """arrays laid end to end along an axis; axis=None flattens them first
+
+    >>> tn.concat([[1.0], [2.0, 3.0]])
+    Tensor([1., 2., 3.])
+    """
     if axis is None:
         arrays, axis = [reshape(x, (-1,)) for x in arrays], 0
     return _concat(arrays, axis)
@@ -209,50 +244,10 @@ _stack = Joining(
 
 
 def stack(arrays, /, *, axis=0):
-    """arrays of one shape laid along a new axis"""
+    """arrays of one shape laid along a new axis
+
+    >>> tn.stack([[1.0, 2.0], [3.0, 4.0]])
+    Tensor([[1., 2.],
+            [3., 4.]])
+    """
     return _stack(arrays, axis)
-
-
-def broadcast_arrays(*arrays):
-    """The arrays, each repeated to the shape they broadcast to."""
-    shapes = [as_array(x).shape for x in arrays]
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError as error:
-        raise ShapeError(f"broadcast_arrays of {', '.join(map(str, shapes))}: {error}") from error
-    return [broadcast_to(x, shape) for x in arrays]
-
-
-def meshgrid(*arrays, indexing="xy"):
-    """The coordinates of a grid: one array of the grid's shape for each vector of coordinates."""
-    n, grids = len(arrays), []
-    for i, x in enumerate(arrays):
-        place = 1 - i if indexing == "xy" and i < 2 <= n else i
-        grids.append(reshape(x, tuple(-1 if j == place else 1 for j in range(n))))
-    return broadcast_arrays(*grids)
-
-
-def tile(x, repetitions, /):
-    """x laid out repetitions[i] times along axis i."""
-    shape = as_array(x).shape
-    n = max(len(shape), len(repetitions))
-    shape, times = (1,) * (n - len(shape)) + shape, (1,) * (n - len(repetitions)) + tuple(repetitions)
-    pairs = list(zip(times, shape, strict=True))
-    x = reshape(x, tuple(m for size in shape for m in (1, size)))
-    return reshape(broadcast_to(x, tuple(m for pair in pairs for m in pair)), tuple(r * m for r, m in pairs))
-
-
-def repeat(x, repeats, /, *, axis=None):
-    """Each slice along an axis `repeats` times in a row: one number, or one for each slice; axis=None flattens."""
-    from tinygrad_nlp.ops.indexing import take
-
-    if axis is None:
-        x, axis = reshape(x, (-1,)), 0
-    shape, xp, repeats = as_array(x).shape, namespace(as_array(x)), plain(repeats)
-    if not -len(shape) <= axis < len(shape):
-        raise ShapeError(f"repeat of {shape}: there is no axis {axis}")
-    try:
-        indices = xp.repeat(xp.arange(shape[axis]), repeats)
-    except ValueError as error:
-        raise ShapeError(f"repeat of {shape} along axis {axis}: one number or {shape[axis]}, not {repeats}") from error
-    return take(x, indices, axis=axis)

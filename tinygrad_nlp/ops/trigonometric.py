@@ -10,7 +10,11 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def sin(x):
-    """sin x, x in radians"""
+    """sin x, x in radians
+
+    >>> tn.sin(0.0)
+    Tensor(0.)
+    """
     return namespace(x).sin(x)
 
 
@@ -21,7 +25,11 @@ def _(g, x):  # d(sin x)/dx = cos x
 
 @elementwise
 def cos(x):
-    """cos x, x in radians"""
+    """cos x, x in radians
+
+    >>> tn.cos(0.0)
+    Tensor(1.)
+    """
     return namespace(x).cos(x)
 
 
@@ -32,7 +40,11 @@ def _(g, x):  # d(cos x)/dx = -sin x
 
 @elementwise
 def tan(x):
-    """tan x, x in radians"""
+    """tan x, x in radians
+
+    >>> tn.tan(0.0)
+    Tensor(0.)
+    """
     return namespace(x).tan(x)
 
 
@@ -43,7 +55,11 @@ def _(g, y):  # d(tan x)/dx = 1 + tan^2 x
 
 @elementwise
 def asin(x):
-    """arcsin x"""
+    """arcsin x
+
+    >>> tn.asin(0.0)
+    Tensor(0.)
+    """
     return namespace(x).asin(x)
 
 
@@ -54,7 +70,11 @@ def _(g, x):  # d(asin x)/dx = (1 - x^2)^(-1/2)
 
 @elementwise
 def acos(x):
-    """arccos x"""
+    """arccos x
+
+    >>> tn.acos(1.0)
+    Tensor(0.)
+    """
     return namespace(x).acos(x)
 
 
@@ -65,7 +85,11 @@ def _(g, x):  # d(acos x)/dx = -(1 - x^2)^(-1/2)
 
 @elementwise
 def atan(x):
-    """arctan x"""
+    """arctan x
+
+    >>> tn.atan(0.0)
+    Tensor(0.)
+    """
     return namespace(x).atan(x)
 
 
@@ -76,23 +100,33 @@ def _(g, x):  # d(atan x)/dx = 1/(1 + x^2)
 
 @elementwise
 def atan2(a, b):
-    """the angle of the point (b, a)"""
+    """the angle of the point (b, a)
+
+    >>> tn.atan2(0.0, 1.0)
+    Tensor(0.)
+    """
     return namespace(a).atan2(a, b)
 
 
 @atan2.vjp("a")
-def _(g, a, b):  # d/da = b/(a^2 + b^2)
-    return times(g, b / (a * a + b * b))
+def _(g, a, b):  # d/da = b/(a^2 + b^2), whose squares may leave the range
+    h = namespace(g).hypot(a, b)
+    return times(g, b / h / h)
 
 
 @atan2.vjp("b")
 def _(g, a, b):  # d/db = -a/(a^2 + b^2)
-    return times(g, -a / (a * a + b * b))
+    h = namespace(g).hypot(a, b)
+    return times(g, -a / h / h)
 
 
 @elementwise
 def sinh(x):
-    """(e^x - e^-x) / 2"""
+    """(e^x - e^-x) / 2
+
+    >>> tn.sinh(0.0)
+    Tensor(0.)
+    """
     return namespace(x).sinh(x)
 
 
@@ -103,7 +137,11 @@ def _(g, x):  # d(sinh x)/dx = cosh x
 
 @elementwise
 def cosh(x):
-    """(e^x + e^-x) / 2"""
+    """(e^x + e^-x) / 2
+
+    >>> tn.cosh(0.0)
+    Tensor(1.)
+    """
     return namespace(x).cosh(x)
 
 
@@ -114,7 +152,11 @@ def _(g, x):  # d(cosh x)/dx = sinh x
 
 @elementwise
 def tanh(x):
-    """(e^x - e^-x) / (e^x + e^-x)  (E13)"""
+    """(e^x - e^-x) / (e^x + e^-x)  (E13)
+
+    >>> tn.tanh(1e3)
+    Tensor(1.)
+    """
     return namespace(x).tanh(x)
 
 
@@ -125,7 +167,11 @@ def _(g, y):  # d(tanh x)/dx = 1 - tanh^2 x
 
 @elementwise
 def asinh(x):
-    """ln(x + (x^2 + 1)^(1/2))"""
+    """ln(x + (x^2 + 1)^(1/2))
+
+    >>> tn.asinh(0.0)
+    Tensor(0.)
+    """
     return namespace(x).asinh(x)
 
 
@@ -136,7 +182,11 @@ def _(g, x):  # d(asinh x)/dx = (x^2 + 1)^(-1/2)
 
 @elementwise
 def acosh(x):
-    """ln(x + (x^2 - 1)^(1/2)), x >= 1"""
+    """ln(x + (x^2 - 1)^(1/2)), x >= 1
+
+    >>> tn.acosh(1.0)
+    Tensor(0.)
+    """
     return namespace(x).acosh(x)
 
 
@@ -147,7 +197,11 @@ def _(g, x):  # d(acosh x)/dx = (x^2 - 1)^(-1/2)
 
 @elementwise
 def atanh(x):
-    """ln((1 + x)/(1 - x)) / 2"""
+    """ln((1 + x)/(1 - x)) / 2
+
+    >>> tn.atanh(0.0)
+    Tensor(0.)
+    """
     return namespace(x).atanh(x)
 
 

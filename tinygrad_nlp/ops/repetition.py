@@ -1,0 +1,88 @@
+"""Functions that repeat values; their gradients sum over the copies."""
+
+import numpy as np
+from nlp_kernels.errors import ShapeError
+
+from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
+from tinygrad_nlp.autograd.arrays import broadcast
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.ops.indexing import take
+from tinygrad_nlp.ops.joining import plain
+from tinygrad_nlp.ops.shape import reshape
+
+__all__ = ["broadcast_arrays", "broadcast_to", "meshgrid", "repeat", "tile"]
+
+
+@primitive
+def broadcast_to(x, shape):
+    """x repeated along axes of size 1 and new leading axes
+
+    >>> tn.broadcast_to([1.0, 2.0], (2, 2))
+    Tensor([[1., 2.],
+            [1., 2.]])
+    """
+    return broadcast(x, shape)
+
+
+@broadcast_to.vjp("x")
+def _(g, x_shape):
+    return unbroadcast(g, x_shape)
+
+
+def broadcast_arrays(*arrays):
+    """The arrays, each repeated to the shape they broadcast to.
+
+    >>> tn.broadcast_arrays([1.0, 2.0], [[3.0]])
+    [Tensor([[1., 2.]]), Tensor([[3., 3.]])]
+    """
+    shapes = [as_array(x).shape for x in arrays]
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise ShapeError(f"broadcast_arrays of {', '.join(map(str, shapes))}: {error}") from error
+    return [broadcast_to(x, shape) for x in arrays]
+
+
+def meshgrid(*arrays, indexing="xy"):
+    """The coordinates of a grid: one array of the grid's shape for each vector of coordinates.
+
+    >>> tn.meshgrid([1, 2], [3])
+    [Tensor([[1, 2]]), Tensor([[3, 3]])]
+    """
+    n, grids = len(arrays), []
+    for i, x in enumerate(arrays):
+        place = 1 - i if indexing == "xy" and i < 2 <= n else i
+        grids.append(reshape(x, tuple(-1 if j == place else 1 for j in range(n))))
+    return broadcast_arrays(*grids)
+
+
+def tile(x, repetitions, /):
+    """x laid out repetitions[i] times along axis i.
+
+    >>> tn.tile([1.0, 2.0], (2,))
+    Tensor([1., 2., 1., 2.])
+    """
+    shape = as_array(x).shape
+    n = max(len(shape), len(repetitions))
+    shape, times = (1,) * (n - len(shape)) + shape, (1,) * (n - len(repetitions)) + tuple(repetitions)
+    pairs = list(zip(times, shape, strict=True))
+    x = reshape(x, tuple(m for size in shape for m in (1, size)))
+    return reshape(broadcast_to(x, tuple(m for pair in pairs for m in pair)), tuple(r * m for r, m in pairs))
+
+
+def repeat(x, repeats, /, *, axis=None):
+    """Each slice along an axis `repeats` times in a row: one number, or one for each slice; axis=None flattens.
+
+    >>> tn.repeat([1.0, 2.0], 2)
+    Tensor([1., 1., 2., 2.])
+    """
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    shape, xp, repeats = as_array(x).shape, namespace(as_array(x)), plain(repeats)
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"repeat of {shape}: there is no axis {axis}")
+    try:
+        indices = xp.repeat(xp.arange(shape[axis]), repeats)
+    except ValueError as error:
+        raise ShapeError(f"repeat of {shape} along axis {axis}: one number or {shape[axis]}, not {repeats}") from error
+    return take(x, indices, axis=axis)
