@@ -181,3 +181,14 @@ def test_a_list_of_tracked_tensors_would_cut_the_graph():
             make([[a, a * 2]])
     with tn.no_grad():
         assert Tensor([a, a]).shape == (2,)
+
+
+def test_a_retained_gradient_is_the_one_after_the_hooks():
+    x = Tensor(rng.normal(size=3), requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    y.register_hook(lambda g: g * 10)
+    g = rng.normal(size=3)
+    y.backward(g)
+    np.testing.assert_allclose(y.grad.data, 10 * g)
+    np.testing.assert_allclose(x.grad.data, 20 * g)

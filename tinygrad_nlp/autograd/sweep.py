@@ -210,9 +210,9 @@ def _join(g, pieces: list[Piece], shape):
 
 
 def _show(node: Node, g, owned: set):
-    """Hooks see the finished gradient, oldest hook first, and may replace it."""
+    """Hooks see the finished gradient, oldest hook first, and may replace it; the one that retains it comes last."""
     assert node.watch is not None
-    for hook in list(node.watch.hooks.values()):
+    for _, hook in sorted(node.watch.hooks.items()):
         owned.discard(node)  # a hook may hold on to what it saw
         g = hook(g)
     return g

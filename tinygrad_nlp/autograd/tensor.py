@@ -251,9 +251,9 @@ class Tensor(Operators):
         self._refuse_export("an array")
         return np.array(to_host(self.data), dtype=dtype, copy=copy)
 
-    def __dlpack__(self, **kwargs):
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         self._refuse_export("a DLPack capsule")
-        return self.data.__dlpack__(**kwargs)
+        return self.data.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):
         return self.data.__dlpack_device__()
@@ -298,7 +298,7 @@ class Retained:
         return g
 
 
-_RETAIN = -1  # its key among a node's hooks; others have the tick of their registration
+_RETAIN = sys.maxsize  # its key among a node's hooks, after all others: they have the tick of their registration
 
 
 def wrap(data: Array, node: Node | None = None) -> Tensor:
