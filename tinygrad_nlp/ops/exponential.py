@@ -121,7 +121,7 @@ def _(g, a, b):  # d/db = e^b/(e^a + e^b)
 
 
 def _share(xp, a, b):
-    """1/(1 + e^(b - a)), 0 where both are -∞; e^(a - y) would be 1 for each of a = b = 1e17, whose y has no ln 2 left"""
+    """1/(1 + e^(b - a)), 0 where both are -∞; e^(a - y) would be 1 for each of a = b = 1e17, whose y has no ln 2"""
     nothing = (a == -math.inf) & (b == -math.inf)
     apart = xp.where(nothing, 0.0, b) - xp.where(nothing, 0.0, a)
     return xp.where(nothing, 0.0, xp.exp(-xp.logaddexp(apart, 0.0)))
