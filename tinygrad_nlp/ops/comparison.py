@@ -129,11 +129,13 @@ def floor_divide(a, b, /):
     >>> tn.floor_divide([7, -7], 2)
     Tensor([ 3, -4])
     """
-    y = constant("floor_divide", a, b)
-    if y.dtype.kind != "f":
-        return y
-    infinite = constant("logical_or", constant("isinf", a), constant("isinf", b))
-    return constant("where", infinite, constant("divide", a, b), y) if infinite.data.any() else y
+    a, b = _operand(a), _operand(b)
+    with np.errstate(invalid="ignore"):  # NumPy takes an infinity divided for NaN
+        y = constant("floor_divide", a, b)
+        if y.dtype.kind != "f":
+            return y
+        infinite = constant("isinf", constant("maximum", abs(a), abs(b)))
+        return constant("where", infinite, constant("divide", a, b), y) if infinite.data.any() else y
 
 
 def imag(x, /):
