@@ -4,6 +4,8 @@ Every number is float64 and computed by PyTorch on one thread. Beside each resul
 change, over some runs, when PyTorch computes it again with every input, every cotangent and the result of every
 operation, forward and backward, rounded at random to one ulp (Parker, "Monte Carlo arithmetic", UCLA 1997). That is how
 far two correct programs may differ, so the tests need no tolerances of their own.
+
+The same versions on the same processor write the same bytes; another processor may differ within the rounding.
 """
 
 from __future__ import annotations
