@@ -1,0 +1,83 @@
+"""The same question asked in other ways: other memory layouts, fewer inputs, fewer outputs, twice differentiable.
+
+A gradient must not depend on any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tinygrad_nlp.autograd.checking.subject import Arrays, Subject
+
+
+def transposed(x: np.ndarray) -> np.ndarray:
+    """The values of x in Fortran order."""
+    return np.array(x, order="F")
+
+
+def backwards(x: np.ndarray) -> np.ndarray:
+    """The values of x with negative strides."""
+    return np.flip(np.flip(x).copy()) if x.ndim else x
+
+
+def strided(x: np.ndarray) -> np.ndarray:
+    """The values of x as every second entry of every axis of a larger array; NaN lies between them."""
+    if not x.ndim:
+        return x
+    wide = np.full([2 * n for n in x.shape], np.nan, x.dtype)
+    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
+    view[...] = x
+    return view
+
+
+def repeated(x: np.ndarray) -> np.ndarray:
+    """The first entry of the first axis all along it, by a stride of 0."""
+    return np.broadcast_to(x[:1], x.shape) if x.ndim else x
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "in Fortran order": transposed,
+    "with negative strides": backwards,
+    "as every second entry of a larger array": strided,
+    "repeated by a stride of 0": repeated,
+}
+
+
+def presented(subject: Subject, xs: Arrays, gs: Arrays, dxs: Arrays, rng: np.random.Generator) -> Iterator[tuple]:
+    """(how it was asked, positions of the inputs, gradients expected, gradients found) for each presentation."""
+    every, ask = list(range(len(xs))), subject.gradients
+    yield "when it is itself to be differentiated (create_graph=True)", every, dxs, ask(xs, gs, create_graph=True)
+    for name, layout in LAYOUTS.items():
+        for what, of_x, of_g in (("cotangents", plain, layout), ("inputs", layout, plain)):
+            laid_xs, laid_gs = [of_x(x) for x in xs], [of_g(g) for g in gs]
+            if all(a.flags.c_contiguous for a in (*laid_xs, *laid_gs)):
+                continue
+            expected = dxs
+            if layout is repeated:
+                try:
+                    expected = ask([plain(x) for x in laid_xs], [plain(g) for g in laid_gs])
+                except (ArithmeticError, ValueError, RuntimeError):  # equal rows may lie outside the domain
+                    continue
+            yield f"for {what} {name}", every, expected, ask(laid_xs, laid_gs)
+    if len(xs) > 1:
+        some = _subset(len(xs), rng)
+        names = ", ".join(subject.names[i] for i in some)
+        yield f"when only {names} requires a gradient", some, [dxs[i] for i in some], ask(xs, gs, inputs=some)
+    if len(gs) > 1:
+        some = _subset(len(gs), rng)
+        zeros = [g if k in some else np.zeros_like(g) for k, g in enumerate(gs)]
+        fewer = [g if k in some else None for k, g in enumerate(gs)]
+        outputs = ", ".join(map(str, some))
+        yield f"when only output {outputs} is used", every, ask(xs, zeros), ask(xs, fewer)
+
+
+def plain(x: np.ndarray) -> np.ndarray:
+    """A copy of x in C order."""
+    return np.array(x, order="C")
+
+
+def _subset(n: int, rng: np.random.Generator) -> list[int]:
+    """Some of n, not none and not all."""
+    return sorted(rng.permutation(n)[: rng.integers(1, n)].tolist())
