@@ -175,7 +175,7 @@ def test_a_wrong_kernel_is_found(kernel, right, wrong, monkeypatch):
 
 
 def found(name: str) -> list[str]:
-    """What is wrong with the gradients of a function; errors of a planted bug in the values would prove nothing."""
+    """What the pack holds against the functions of one name."""
     with np.errstate(all="ignore"):
         return [line for case in CASES if case.row == name for line in disagreements(case)]
 
