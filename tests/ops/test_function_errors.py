@@ -159,3 +159,30 @@ def test_a_message_names_the_function_once():
     with pytest.raises(IndexError) as caught:
         tn.scatter_add(X, [0, 5], 3)
     assert str(caught.value).count("scatter_add") == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "operand"),
+    [
+        (lambda x, y: tn.concat([y, x]), r"concat: its operand arrays\[1\]"),
+        (lambda x, y: tn.stack([x, y]), r"stack: its operand arrays\[0\]"),
+        (lambda x, y: tn.unstack(x), "unstack: its operand x"),
+        (lambda x, y: x[0], "getitem: its operand x"),
+        (lambda x, y: tn.linear(y, x), "matmul: its operand w"),
+        (lambda x, y: tn.softmax(x, axis=1), "softmax: its operand x"),
+        (lambda x, y: tn.exp(x), "exp: its operand x"),
+    ],
+)
+def test_anomaly_mode_names_function_and_operand(call, operand):
+    x = Tensor(np.where(np.eye(3)[:2] > 0, np.nan, 1.0), requires_grad=True)
+    with tn.detect_anomaly(), pytest.raises(tn.AnomalyError, match=rf"{operand} already holds .* NaN.*{__name__}"):
+        call(x, Tensor(X, requires_grad=True))
+
+
+def test_anomaly_mode_names_the_operand_of_a_wrong_gradient():
+    x, y = (Tensor(X, requires_grad=True) for _ in range(2))
+    g = np.where(np.arange(12).reshape(4, 3) == 7, np.nan, 1.0)
+    with tn.detect_anomaly():
+        z = tn.concat([x, y])
+        with pytest.raises(tn.AnomalyError, match=rf"concat: the gradient of its operand arrays\[1\].*{__name__}"):
+            z.backward(g)

@@ -10,11 +10,12 @@ from types import ModuleType
 from typing import Any
 
 from tinygrad_nlp.autograd import Tensor
-from tinygrad_nlp.autograd.modes import ANOMALY, enable_grad, mode
-from tinygrad_nlp.autograd.node import Node, Output
+from tinygrad_nlp.autograd.modes import enable_grad
+from tinygrad_nlp.autograd.node import Node
 from tinygrad_nlp.autograd.primitive import cotangents_of
 from tinygrad_nlp.autograd.sweep import lent, sweep
 from tinygrad_nlp.autograd.tensor import wrap
+from tinygrad_nlp.ops.recording import record
 
 
 class Fused:
@@ -35,7 +36,7 @@ class Fused:
         arrays = [x.data if type(x) is Tensor else x for x in inputs]
         y, saved = self.kernel.forward(*arrays, **hyper)
         sources = [x.node if type(x := inputs[i]) is Tensor else None for i in self.differentiable]
-        return _record(self, sources, (*arrays, saved, hyper), y)
+        return record(self, sources, arrays, (*arrays, saved, hyper), y)
 
     def gradients(self, node: Node, g: Any, needed: set | None, create_graph: bool) -> Any:
         *arrays, saved, hyper = node.kept
@@ -65,7 +66,7 @@ class FusedBackward:
         dxs = self.fused.kernel.backward(dy if several else dy[0], *arrays, saved, **hyper)
         sources = [g.node for g in gs]
         sources += [x.node if type(x := inputs[i]) is Tensor else None for i in self.fused.differentiable]
-        return _record(self, sources, (*dy, *arrays, several, hyper), tuple(dxs))
+        return record(self, sources, (*dy, *arrays), (*dy, *arrays, several, hyper), tuple(dxs))
 
     def gradients(self, node: Node, parts: dict, needed: set | None, create_graph: bool) -> Any:
         *values, several, hyper = node.kept
@@ -88,24 +89,6 @@ class FusedBackward:
             return [(source, found.get(source)) for source in wanted]
         found = lent(found, owned)
         return [(source, found.get(x) if x else None) for source, x in zip(node.sources, inside, strict=True)]
-
-
-def _record(function: Any, sources: list, kept: tuple, y: Any) -> Any:
-    """The outputs as Tensors, tied to a node where something is to be differentiated. None stays None."""
-    several = type(y) is tuple
-    outputs = y if several else (y,)
-    flags = mode.get()
-    node = None
-    if flags & 1 and any(s is not None for s in sources):
-        shape = [None if a is None else (a.shape, a.dtype) for a in outputs] if several else y.shape
-        node = Node(function, sources, kept, shape)
-    if flags & ANOMALY:
-        from tinygrad_nlp.autograd.anomaly import check_forward
-
-        check_forward(node, function, function.names, kept, outputs)
-    if not several:
-        return wrap(y, node)
-    return tuple(None if a is None else wrap(a, node and Output(node, i, a.shape)) for i, a in enumerate(outputs))
 
 
 def _distinct(dxs: tuple) -> tuple:

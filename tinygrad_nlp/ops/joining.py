@@ -4,9 +4,8 @@ from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.convert import as_array
-from tinygrad_nlp.autograd.modes import is_recording
-from tinygrad_nlp.autograd.node import Node
-from tinygrad_nlp.autograd.tensor import Tensor, wrap
+from tinygrad_nlp.autograd.tensor import Tensor
+from tinygrad_nlp.ops.recording import record
 
 
 class Joining:
@@ -14,7 +13,7 @@ class Joining:
 
     broadcasts = False
     rules = None
-    names = ()
+    names = tuple(f"arrays[{i}]" for i in range(100))
 
     def __init__(self, name, forward, backward):
         self.__name__, self.forward, self.backward = name, forward, backward
@@ -29,10 +28,8 @@ class Joining:
             shapes = ", ".join(str(x.shape) for x in arrays)
             raise ShapeError(f"{self.__name__}: arrays of shapes {shapes}: {error}") from error
         nodes = [x.node if type(x) is Tensor else None for x in tensors]
-        if not is_recording() or all(n is None for n in nodes):
-            return wrap(y)
         metas = [(x.shape, x.dtype) for x in arrays]
-        return wrap(y, Node(self, nodes, (metas, how), y.shape))
+        return record(self, nodes, arrays, (metas, how), y)
 
     def gradients(self, node, g, needed, create_graph):
         metas, how = node.kept
