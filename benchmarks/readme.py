@@ -67,8 +67,18 @@ def backends(hot_path: str) -> str:
     return "\n".join([*text, "", f"{data['dtype']}, {threads}. Machine: {data['machine']}; {versions}."])
 
 
+def gradient_checkers() -> str:
+    """Bugs caught, false alarms and time of each checker."""
+    data = results("gradient_checkers")
+    lines = ["| checker | bugs caught | false alarms | a check, median |", "|---|---|---|---|"]
+    for name, row in data["rows"].items():
+        caught = f"{row['bugs_caught']} of {data['bugs']}"
+        lines.append(f"| {name} | {caught} | {row['false_alarms']} of {row['draws']:,} | {row['median_ms']:.1f} ms |")
+    return "\n".join(lines)
+
+
 Tables = Mapping[str, Callable[[], str]]  # by the name of their markers
-TABLES: Tables = {"tape": tape, "gpt": gpt}
+TABLES: Tables = {"tape": tape, "gpt": gpt, "gradient_checkers": gradient_checkers}
 PAGES: dict[Path, Tables] = {README: TABLES} | {
     ROOT / hot_path / "README.md": {"benchmark": partial(backends, hot_path)} for hot_path in HOT_PATHS
 }
