@@ -216,7 +216,7 @@ def picture(rows: dict[str, dict]) -> None:
     table = np.array([[row["caught"][bug.name] for row in rows.values()] for bug in BUGS], float)
     figure, ax = plt.subplots(figsize=(8.5, 9), layout="constrained")
     ax.imshow(table, cmap=ListedColormap(["#e8a0a0", "#a8d8a0"]), vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(range(len(rows)), [name.replace(" ", "\n", 1) for name in rows], fontsize=8)
+    ax.set_xticks(range(len(rows)), [name.replace(" ", "\n") for name in rows], fontsize=8)
     ax.xaxis.tick_top()
     ax.set_yticks(range(len(BUGS)), [bug.name for bug in BUGS], fontsize=8)
     for y, x in np.ndindex(table.shape):

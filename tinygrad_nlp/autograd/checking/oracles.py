@@ -81,7 +81,7 @@ def richardson(y: Path, y0: np.ndarray, sizes: np.ndarray, g: np.ndarray | None,
             better = doubt < error
             best, error = np.where(better, new[-1], best), np.where(better, doubt, error)
         row, scale = new, float(np.abs(weights * slope).sum())
-        if len(bends) > 2 and np.all(error <= eps ** (2 / 3) * scale + 2 * noise / h):
+        if len(bends) > 2 and np.all(error <= eps**0.8 * scale + 2 * noise / h):
             break
     bend = np.max(2 * bends[-1] - bends[-2], initial=0.0)  # the limit as h -> 0: 0 for a smooth function
     largest = np.max(np.abs(slope), initial=0.0) + 1e-3 * np.max(sizes, initial=0.0)
