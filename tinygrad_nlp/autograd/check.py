@@ -86,28 +86,30 @@ def check_grads(
     """
     rng = rng if rng is not None else np.random.default_rng(seed)
     oracle = _oracle(oracle, linear, kinks, order)
-    arguments, places = _arguments(f, inputs, wrt, np.dtype(dtype))
+    arguments, places = _arguments(f, inputs, wrt, np.dtype(dtype), name or name_of(f))
     subject = Subject(f, arguments, places, dtype, name)
     truth = subject if reference is None else Subject(reference, arguments, places, dtype)
     report = Report(subject.name, str(subject.dtype))
-    ys = examined(subject)
-    if not ys and not vacuous:
-        raise VacuousError(f"{subject.name} returned no floating-point Tensor: no gradient (vacuous=True permits it)")
-    if reference is not None:
-        _same_values(subject, ys, truth)
 
     def draw(shape):
         """Random cotangents: a constant one, as that of f(x).sum(), is blind to most wrong gradients."""
         return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
 
-    gs = _given(cotangents, ys) if cotangents is not None else [draw(y.shape).astype(y.dtype) for y in ys]
-    exam: Examination | None = Examination(subject, truth, gs, oracle, rng, report, vacuous, rtol, atol)
-    while exam is not None:
-        dxs = exam.gradients()
-        if kinks is not None and exam.subject.order == 1:
-            exam.kinked = check_kinks(subject, exam.xs, gs, dxs, kinks)
-        exam.run(dxs)
-        exam = exam.next(draw) if exam.subject.order < order else None
+    with np.errstate(all="ignore"):  # a step may leave the domain; what is not finite at the point has its message
+        ys = examined(subject)
+        if not ys and not vacuous:
+            raise VacuousError(f"{subject.name} returned no floating-point Tensor: no gradient (vacuous=True permits)")
+        if reference is not None:
+            _same_values(subject, ys, truth)
+        gs = _given(cotangents, ys) if cotangents is not None else [draw(y.shape).astype(y.dtype) for y in ys]
+        exam: Examination | None = Examination(subject, truth, gs, oracle, rng, report, vacuous, rtol, atol)
+        while exam is not None:
+            dxs = exam.gradients()
+            if kinks is not None and exam.subject.order == 1:
+                exam.kinked = check_kinks(subject, exam.xs, gs, dxs, kinks)
+                report.rows += [_kink_row(*part) for part in zip(subject.names, exam.xs, exam.kinked, strict=True)]
+            exam.run(dxs)
+            exam = exam.next(draw) if exam.subject.order < order else None
     return report
 
 
@@ -134,7 +136,9 @@ def _oracle(oracle: str, linear: bool, kinks: Convention | None, order: int) -> 
     return oracle
 
 
-def _arguments(f: Callable, inputs: Sequence[Any], wrt: Sequence[int | str] | None, dtype: np.dtype) -> tuple:
+def _arguments(
+    f: Callable, inputs: Sequence[Any], wrt: Sequence[int | str] | None, dtype: np.dtype, name: str
+) -> tuple:
     """(arguments with C-contiguous copies of the floating-point arrays in `dtype`, places to differentiate by)."""
     if dtype not in (np.float64, np.float32):
         raise CheckError(f"dtype={dtype}: gradients are checked in float64 or float32")
@@ -151,7 +155,7 @@ def _arguments(f: Callable, inputs: Sequence[Any], wrt: Sequence[int | str] | No
         if wrong := [w for w in places if w not in floating]:
             raise CheckError(f"wrt={wrong[0]!r} is none of the floating-point inputs {floating} ({', '.join(names)})")
     if not places:
-        raise CheckError(f"{name_of(f)}: no floating-point array among the inputs: nothing to differentiate by")
+        raise CheckError(f"{name}: no floating-point array among the inputs: nothing to differentiate by")
     return arguments, places
 
 
@@ -162,6 +166,10 @@ def _given(cotangents: Sequence[Any], ys: Arrays) -> Arrays:
     for k, g in enumerate(gs):
         refuse_constant(g, f"cotangent {k}")
     return gs
+
+
+def _kink_row(name: str, x: np.ndarray, mask: np.ndarray) -> Row:
+    return Row(f"{name} {x.shape}", 1, "one-sided", 0.0, 0.0, f"{mask.sum() or 'none'} at kinks")
 
 
 def _same_values(subject: Subject, ys: Arrays, truth: Subject) -> None:

@@ -120,13 +120,12 @@ def other_factor(e: Evidence) -> str | None:
 
 
 def _slips(name: str, q: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    with np.errstate(all="ignore"):
-        yield f"multiplied by {name}: a factor too many", q
-        yield f"divided by {name}: a factor {name} is missing", 1 / q
-        yield f"multiplied by |{name}|", np.abs(q)
-        yield f"multiplied by the sign of {name}", np.sign(q)
-        yield f"multiplied by {name}²", q * q
-        yield f"divided by {name}²: a factor {name}² is missing", 1 / (q * q)
+    yield f"multiplied by {name}: a factor too many", q
+    yield f"divided by {name}: a factor {name} is missing", 1 / q
+    yield f"multiplied by |{name}|", np.abs(q)
+    yield f"multiplied by the sign of {name}", np.sign(q)
+    yield f"multiplied by {name}²", q * q
+    yield f"divided by {name}²: a factor {name}² is missing", 1 / (q * q)
 
 
 def _broadcast(q: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -30,16 +30,15 @@ def explained(exam: Examination, i: int, along: tuple[float, float, float]) -> G
         f"{exam.xs[i].shape} is wrong: along a random direction the rule gives {ours:.12g}, {exam.oracle} gives "
         f"{truth:.12g} (relative error {relative:.1e}, seen from {tolerance / (abs(truth) or 1.0):.0e} on)"
     ]
-    with np.errstate(all="ignore"):
-        lines.append("  worst element: " + _worst(exam, i))
-        look = _look(exam, i)
-        lines.append("  it looks like: " + look)
-        if (small := shrunk(exam, i)) is not None:
-            dx = small.subject.gradients(small.xs, small.gs)[i]
-            text = f"  a small case: {shown(small)}: the rule gives {listed(dx)}"
-            if dx.size <= 24:
-                text += f", {small.oracle} {listed(elements(small, i))}"
-            lines.append(text)
+    lines.append("  worst element: " + _worst(exam, i))
+    look = _look(exam, i)
+    lines.append("  it looks like: " + look)
+    if (small := shrunk(exam, i)) is not None:
+        dx = small.subject.gradients(small.xs, small.gs)[i]
+        text = f"  a small case: {shown(small)}: the rule gives {listed(dx)}"
+        if dx.size <= 24:
+            text += f", {small.oracle} {listed(elements(small, i))}"
+        lines.append(text)
     return GradientError(
         "\n".join(lines), argument=subject.names[i], order=subject.order, diagnosis=look, report=exam.report
     )

@@ -16,6 +16,10 @@ from tinygrad_nlp.autograd.checking.errors import CheckError
 
 Path = Callable[[Any], np.ndarray]  # t -> all outputs of f(x + t v), one vector
 
+KINK = "it has a kink"
+JUMP = "it jumps, or varies too fast to follow,"
+PRECISION = "its values are too coarse"
+
 WIDTH = 6  # levels that one extrapolated value rests on: older, larger steps may lie beyond a kink
 
 
@@ -52,7 +56,8 @@ def scales(x: np.ndarray) -> list[np.ndarray]:
     candidates = [np.maximum(own, 1.0)]
     if np.min(own, initial=1.0) < 1 / 8:
         candidates.append(own)
-    if np.max(own, initial=1.0) > 8:
+    eps = float(np.finfo(x.dtype).eps)
+    if 8 < np.max(own, initial=1.0) < steps(eps)[-1] / eps:  # else a step of 1 would not move it
         candidates.append(np.ones(x.shape))
     return [2.0 ** np.ceil(np.log2(c)) for c in candidates]
 
@@ -132,7 +137,7 @@ def one_sided(y: Path, y0: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarr
 
 
 def trouble(y: Path, y0: np.ndarray, sizes: np.ndarray, g: np.ndarray, eps: float) -> str:
-    """Why differences along y do not settle: "kink", "jump", "precision", or "" for none of them.
+    """Why differences along y do not settle: KINK, JUMP, PRECISION, or "" for none of them.
 
     B(h) = |y(h) - 2 y(0) + y(-h)|: of order h² where y is smooth, h at a kink, 1 at a jump, and never below the
     rounding of y.
@@ -146,10 +151,10 @@ def trouble(y: Path, y0: np.ndarray, sizes: np.ndarray, g: np.ndarray, eps: floa
     size = np.abs(g * sizes)
     rounding = 1e3 * eps * (size + np.max(size, initial=0.0) * 1e-3)
     if not np.isfinite(narrow).all():
-        return "jump"
+        return JUMP
     worst = int(np.argmax(narrow)) if narrow.size else 0
     if not narrow.size or narrow[worst] <= rounding[worst]:
         return ""
     if narrow[worst] > 0.2 * wide[worst]:
-        return "jump" if narrow[worst] > 1e-5 * size[worst] else "precision"
-    return "kink" if narrow[worst] > 0.5 * wide[worst] * nearer / near else ""
+        return JUMP if narrow[worst] > 1e-5 * size[worst] else PRECISION
+    return KINK if narrow[worst] > 0.5 * wide[worst] * nearer / near else ""

@@ -9,33 +9,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from tinygrad_nlp.autograd.checking.draws import backwards, plain, repeated, strided, transposed
 from tinygrad_nlp.autograd.checking.subject import Arrays, Subject
-
-
-def transposed(x: np.ndarray) -> np.ndarray:
-    """The values of x in Fortran order."""
-    return np.array(x, order="F")
-
-
-def backwards(x: np.ndarray) -> np.ndarray:
-    """The values of x with negative strides."""
-    return np.flip(np.flip(x).copy()) if x.ndim else x
-
-
-def strided(x: np.ndarray) -> np.ndarray:
-    """The values of x as every second entry of every axis of a larger array; NaN lies between them."""
-    if not x.ndim:
-        return x
-    wide = np.full([2 * n for n in x.shape], np.nan, x.dtype)
-    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
-    view[...] = x
-    return view
-
-
-def repeated(x: np.ndarray) -> np.ndarray:
-    """The first entry of the first axis all along it, by a stride of 0."""
-    return np.broadcast_to(x[:1], x.shape) if x.ndim else x
-
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "in Fortran order": transposed,
@@ -71,11 +46,6 @@ def presented(subject: Subject, xs: Arrays, gs: Arrays, dxs: Arrays, rng: np.ran
         fewer = [g if k in some else None for k, g in enumerate(gs)]
         outputs = ", ".join(map(str, some))
         yield f"when only output {outputs} is used", every, ask(xs, zeros), ask(xs, fewer)
-
-
-def plain(x: np.ndarray) -> np.ndarray:
-    """A copy of x in C order."""
-    return np.array(x, order="C")
 
 
 def _subset(n: int, rng: np.random.Generator) -> list[int]:

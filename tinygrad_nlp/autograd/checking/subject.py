@@ -73,7 +73,7 @@ class Subject:
         used = [(y, g) for y, g in zip(ys, gs, strict=True) if y.node is not None and g is not None]
         if not used:
             return [np.zeros_like(leaf.data) for leaf in wanted]
-        tensors = [Tensor(g, requires_grad=create_graph) for _, g in used]
+        tensors = [Tensor(g, requires_grad=True) for _, g in used]
         found = grad([y for y, _ in used], wanted, tensors, create_graph=create_graph, allow_unused=True)
         return [dx.data for dx in found]
 

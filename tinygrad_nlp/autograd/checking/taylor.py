@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nlp.autograd.checking.errors import CheckError, GradientError
+from tinygrad_nlp.autograd.checking.errors import CheckError, GradientError, NondeterministicError, NonFiniteError
 from tinygrad_nlp.autograd.functional import grad
 from tinygrad_nlp.autograd.modes import enable_grad
 from tinygrad_nlp.autograd.tensor import Tensor
@@ -49,21 +49,30 @@ def taylor_test(
     rng = rng if rng is not None else np.random.default_rng(seed)
     with _as(parameters, np.dtype(dtype)):
         start = [p.data for p in parameters]
-        vs = [rng.choice([-1.0, 1.0], p.shape) * rng.uniform(0.5, 1.5, p.shape) * _size(p.data) for p in start]
+        vs = [rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.5, x.shape) * _size(x) for x in start]
         vs = [v.astype(dtype) for v in vs]
         terms = _terms(loss, parameters, vs, order)
         eps = float(np.finfo(terms[0].dtype).eps)
         steps = [2.0**-k for k in range(2, 24 if eps < 1e-10 else 12)]
-        values = []
-        for h in steps:
+
+        def at(h: float) -> float:
             for p, x, v in zip(parameters, start, vs, strict=True):
                 p.data = (x + h * v).astype(dtype)
-            values.append(float(_value(loss)))
+            return float(loss().data.item())
+
+        values, near = [at(h) for h in steps], [at(j * 2**8 * eps) for j in (-1, 0, 1)]
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"taylor_test: the loss is {float(terms[0]):g} at the start, and not finite next to it")
+    if abs(near[1] - float(terms[0])) > 100 * eps * abs(near[1]):
+        raise NondeterministicError(
+            f"taylor_test: two calls of the loss differ by {abs(near[1] - float(terms[0])):.3g}: fix its random numbers"
+        )
     remainders = []
     for k in range(order + 1):
         series = [sum(float(t) * h**j / (1, 1, 2)[j] for j, t in enumerate(terms[: k + 1])) for h in steps]
         remainders.append([abs(y - s) for y, s in zip(values, series, strict=True)])
-    floor = 1e3 * eps * max(map(abs, values), default=1.0)
+    rounding = abs(near[0] - 2 * near[1] + near[2])
+    floor = 8 * rounding + 16 * eps * max(map(abs, values))
     slopes = [_slope(steps, r, floor, k + 1) for k, r in enumerate(remainders)]
     report = TaylorReport(steps, remainders, slopes)
     for k, slope in enumerate(slopes):
@@ -101,16 +110,11 @@ def _terms(loss: Callable[[], Tensor], parameters: Sequence[Tensor], vs: Sequenc
 
 
 def _slope(steps: list[float], remainders: list[float], floor: float, wanted: int) -> float:
-    """log₂ of how a remainder falls when h halves, over the three smallest steps at which it is above rounding."""
-    seen = [k for k, r in enumerate(remainders) if r > floor]
-    last = seen[-4:]
-    if len(last) < 2 or last[-1] - last[0] < 1:
+    """log₂ of how a remainder falls when h halves, over the smallest four steps at which it is above rounding."""
+    last = [k for k, r in enumerate(remainders) if r > floor][-4:]
+    if len(last) < 3:
         return float(wanted)  # below rounding at once: the loss has no such term
     return float(np.log2(remainders[last[0]] / remainders[last[-1]]) / (last[-1] - last[0]))
-
-
-def _value(loss: Callable[[], Tensor]) -> float:
-    return loss().data.item()
 
 
 def _size(x: np.ndarray) -> float:
