@@ -28,6 +28,7 @@ From-scratch automatic differentiation with hand-written kernels, and the models
 commands:
   train MODEL      train a model on a text, or continue a run ({models})
   generate RUN     let a trained model write
+  check M:F        are the gradients of function F in module M right?
   study NAME       look inside the library ({studies})
   doctor           what this machine has, what is missing, how to get it
 
@@ -36,6 +37,7 @@ examples:
   {me} train gpt --data book.txt --steps 5000    on your own text
   {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
+  {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
 
 Every command explains its options: {me} COMMAND --help.  The version: {me} --version."""
 
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = {"train": train, "generate": generate, "study": study, "doctor": doctor}
+    commands = {"train": train, "generate": generate, "check": check, "study": study, "doctor": doctor}
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command == "--version":
         print("tinygrad-nlp", __version__)
@@ -200,6 +202,13 @@ def study(argv: list[str]) -> int:
         print(f"usage: {_me()} study NAME …\n\nstudies: {', '.join(STUDIES)}")
         return 0 if argv else 2
     return importlib.import_module(STUDIES[_one_of(argv[0], STUDIES, "study")]).main(argv[1:]) or 0
+
+
+def check(argv: list[str]) -> int:
+    """`check MODULE:FUNCTION`: the gradients of a function against oracles that know nothing of its rules."""
+    from tinygrad_nlp.study.check import main
+
+    return main(argv)
 
 
 def doctor(argv: list[str]) -> int:
