@@ -40,12 +40,12 @@ def right_for_unit_cotangents(e: Evidence) -> str | None:
 
 
 def rounded(e: Evidence) -> str | None:
-    """float32 has 24 bits: an error of its size, without any factor in it."""
-    if e.gap > 2e-6 * np.max(np.abs(e.T)) or _factor(e) is not None:
+    """float32 has 24 bits: an error of its size, and no factor that is larger."""
+    c = _factor(e)
+    if e.gap > 2e-6 * np.max(np.abs(e.T)) or (c is not None and abs(c - 1) > 2.0**-24):
         return None
-    return (
-        f"float32 accumulation inside float64: the relative error is {e.gap / np.max(np.abs(e.T)):.0e}, without pattern"
-    )
+    relative = e.gap / np.max(np.abs(e.T))
+    return f"float32 accumulation inside float64: a relative error of {relative:.0e} without pattern"
 
 
 def nothing(e: Evidence) -> str | None:
@@ -60,7 +60,9 @@ def constant_factor(e: Evidence) -> str | None:
     c = _factor(e)
     if c is None:
         return None
-    return "the sign is flipped" if abs(c + 1) < 1e-6 else f"wrong by a constant factor {c:.6g}"
+    if abs(c + 1) < 1e-6:
+        return "the sign is flipped"
+    return f"wrong by a constant factor {f'1 + {c - 1:.2g}' if abs(c - 1) < 1e-5 else f'{c:.6g}'}"
 
 
 def _factor(e: Evidence) -> float | None:
@@ -71,8 +73,9 @@ def _factor(e: Evidence) -> float | None:
 
 def only_some_values(e: Evidence) -> str | None:
     """Right or wrong by the size or the sign of the element; believed where chance does it less than 1 in 100 times."""
-    wrong = np.asarray(e.wrong.any(axis=0))
-    matters = (~e.zero(e.T)).any(axis=0) | wrong
+    own = np.abs(e.T).max(axis=0)
+    wrong = np.abs(e.D).max(axis=0) > 1e-6 * own + 10 * e.doubt  # each by its own measure: no error is small there
+    matters = (own > 10 * e.doubt) | wrong
     x, wrong = e.x.reshape(-1)[matters], wrong[matters]
     if comb(int(x.size), int(wrong.sum())) < 400:
         return None
@@ -104,7 +107,7 @@ def other_factor(e: Evidence) -> str | None:
         if not e.same(W, T * ratio):
             continue
         telling = bool(((np.abs(T) > 0).sum(axis=0) > 1).any())  # one number a column has a ratio to any other
-        for name, values in e.known.items():
+        for name, values in (e.inputs | e.outputs).items():
             for text, q in _slips(name, values):
                 if (fitted := _broadcast(q, shape)) is not None and e.same(W, T * fitted):
                     return f"the {what} is {text}"
@@ -150,24 +153,24 @@ def dropped_term(e: Evidence) -> str | None:
         xhat = centred / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + 1e-300)
         one = np.ones_like(x)
         along = f"along axis {axis - e.x.ndim}"
-        guesses: list[tuple[str, list[np.ndarray]]] = [
-            (f"the mean term is dropped: the difference is constant {along}", [one]),
-            (f"the term x̂·mean(x̂ …) is dropped: the difference is a multiple of x̂ = (x - mean)/std {along}", [xhat]),
-            ("the mean and the x̂ terms are dropped: mean and variance are taken as constants", [one, xhat]),
-        ]
-        for name, values in e.known.items():
-            if values.shape == e.x.shape and (name == e.name or name.startswith("y")):
-                q = np.moveaxis(values, axis, -1).reshape(-1, n)
-                text = f"the term {name}·⟨g, {name}⟩ is dropped: the difference is a multiple of {name} {along}"
-                guesses.append((text, [q]))
-        for text, vectors in guesses:
-            if _spanned(e, errors, vectors):
-                return text
-        if e.order > 1 and n > 3 and (rank := _rank(e, errors)) < n - 1 and rank <= 2:
+        if e.order > 1 and n > 3 and 0 < (rank := _rank(e, errors)) <= 2:
             return (
                 f"right at first order; at second the missing part has rank {rank} {along}, as if {rank} saved "
                 f"statistic{'s' if rank > 1 else ''} of it (a mean, a norm, a log-sum-exp) had been taken as constant"
             )
+        guesses: list[tuple[str, list[np.ndarray]]] = [
+            (f"the mean term is dropped: the difference is constant {along}", [one]),
+            (f"the term x̂·mean(x̂ …) is dropped: the difference is a multiple of x̂ = (x - mean)/std {along}", [xhat]),
+        ]
+        for name, values in ({e.name: e.x} | e.outputs).items():
+            if values.shape == e.x.shape:
+                q = np.moveaxis(values, axis, -1).reshape(-1, n)
+                text = f"the term {name}·⟨g, {name}⟩ is dropped: the difference is a multiple of {name} {along}"
+                guesses.append((text, [q]))
+        guesses.append(("the mean and the x̂ terms are dropped: mean and variance are taken as constants", [one, xhat]))
+        for text, vectors in guesses:
+            if _spanned(e, errors, vectors):
+                return text
     return None
 
 

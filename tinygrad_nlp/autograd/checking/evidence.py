@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Evidence:
-    """Both matrices for the input x, called `name`; `known` are arrays that a slip may have let in (inputs, outputs).
+    """Both matrices for the input x, called `name`; `inputs` and `outputs` may have slipped into the rule.
 
     T comes from differences, column by column, and is good to `doubt`; W from the rule, row by row, with one-hot
     cotangents. A hypothesis predicts W from T, and is believed when the prediction misses by less than a thousandth of
@@ -21,7 +21,8 @@ class Evidence:
     name: str
     x: np.ndarray
     out_shape: tuple[int, ...] | None  # None where there are several outputs
-    known: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     doubt: float  # of T
     order: int = 1
     ignores_g: bool = False

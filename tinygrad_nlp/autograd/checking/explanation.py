@@ -75,7 +75,7 @@ def elements(exam: Examination, i: int) -> np.ndarray:
 def _worst(exam: Examination, i: int) -> str:
     x, dx = exam.xs[i], exam.subject.gradients(exam.xs, exam.gs)[i]
     if x.size <= ELEMENTS:
-        truth = elements(exam, i)
+        truth = np.where(exam.kinked[i], dx, elements(exam, i)) if exam.kinked else elements(exam, i)
         worst = int(np.nanargmax(np.abs(dx - truth)))
         place, value = _place(worst, x.shape), float(truth.reshape(-1)[worst])
     else:
@@ -139,18 +139,20 @@ def _evidence(exam: Examination, i: int) -> Evidence:
         true[:, k] = np.where(np.isfinite(column.value), column.value, 0.0) / v[place]
         error = float(np.max(column.error, where=np.isfinite(column.error), initial=0.0))
         doubt = max(doubt, error / float(v[place]))
+    kinked = exam.kinked[i].reshape(-1) if exam.kinked else np.zeros(x.size, bool)
+    true[:, kinked] = 0.0  # at a kink, neither has a derivative to compare
     rows = [subject.gradients(exam.xs, split(e, exam.gs))[i].reshape(-1) for e in np.eye(exam.y0.size)]
     forgotten = [subject.gradients(exam.xs, [c * g for g in exam.gs])[i] for c in (1, -2)]
     ys = exam.subject.values(exam.xs)
-    known = dict(zip(subject.names, exam.xs, strict=True))
-    known |= {"y" if len(ys) == 1 else f"y{k}": y for k, y in enumerate(ys)}
+    inputs = dict(zip(subject.names, exam.xs, strict=True)) | subject.constants()
     return Evidence(
         T=true,
-        W=np.stack(rows).astype(np.float64),
+        W=np.where(kinked, 0.0, np.stack(rows).astype(np.float64)),
         name=subject.names[i],
         x=x.astype(np.float64),
         out_shape=ys[0].shape if len(ys) == 1 else None,
-        known={name: a.astype(np.float64) for name, a in known.items()},
+        inputs={name: z.astype(np.float64) for name, z in inputs.items()},
+        outputs={"y" if len(ys) == 1 else f"y{k}": y.astype(np.float64) for k, y in enumerate(ys)},
         doubt=doubt,
         order=subject.order,
         ignores_g=bool(np.array_equal(forgotten[0], forgotten[1]) and forgotten[0].any()),

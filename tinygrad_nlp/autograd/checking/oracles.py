@@ -106,8 +106,9 @@ def complex_step(y: Path, sizes: np.ndarray, g: np.ndarray, eps: float) -> Estim
             "value, a comparison, a rounding); use oracle='richardson'"
         )
     slope = slope.imag / h
-    rough = (y(2.0**-14) - y(-(2.0**-14))).real / 2.0**-13
-    if np.max(np.abs(slope - rough), initial=0.0) > 1e-4 * np.max(np.abs(rough), initial=0.0) + 1e-10:
+    coarse, rough = ((y(t) - y(-t)).real / (2 * t) for t in (2.0**-14, 2.0**-15))
+    doubt = 4 * np.abs(coarse - rough) + 1e-4 * np.max(np.abs(rough), initial=0.0) + 1e-9 * np.max(sizes, initial=0.0)
+    if np.any(np.abs(slope - rough) > doubt):
         raise CheckError(
             "oracle='complex': the derivative along the imaginary axis is not the one along the real axis: the "
             "function is not analytic at the drawn point; use oracle='richardson'"

@@ -33,7 +33,7 @@ def transposed_operand(e: Evidence) -> str | None:
         return None
     blocks = [m.reshape(-1, n, e.x.size // n, n) for m in (e.T, e.W)]  # (row, j, row, k)
     true, ours = (np.stack([b[i, :, i] for i in range(len(b))]) for b in blocks)
-    for name, A in e.known.items():
+    for name, A in e.inputs.items():
         if A.shape != (n, n) or name == e.name:
             continue
         for right, wrong in ((A, A.T), (A.T, A)):

@@ -42,10 +42,9 @@ def presented(subject: Subject, xs: Arrays, gs: Arrays, dxs: Arrays, rng: np.ran
         yield f"when only {names} requires a gradient", some, [dxs[i] for i in some], ask(xs, gs, inputs=some)
     if len(gs) > 1:
         some = _subset(len(gs), rng)
-        zeros = [g if k in some else np.zeros_like(g) for k, g in enumerate(gs)]
-        fewer = [g if k in some else None for k, g in enumerate(gs)]
-        outputs = ", ".join(map(str, some))
-        yield f"when only output {outputs} is used", every, ask(xs, zeros), ask(xs, fewer)
+        used, rest = ([g if (k in some) == wanted else None for k, g in enumerate(gs)] for wanted in (True, False))
+        found = [a + b for a, b in zip(ask(xs, used), ask(xs, rest), strict=True)]
+        yield f"when only output {', '.join(map(str, some))} is used, and then the others", every, dxs, found
 
 
 def _subset(n: int, rng: np.random.Generator) -> list[int]:

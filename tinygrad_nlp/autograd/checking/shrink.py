@@ -67,7 +67,7 @@ def shrunk(exam: Examination, i: int) -> Examination | None:
     arguments = list(innermost(exam.subject).arguments)
     best = still_wrong(arguments)
     for smaller in (_smaller_shapes, _simpler_values, _simpler_elements):
-        candidates = smaller(arguments, innermost(exam.subject).places)
+        candidates = smaller(arguments)
         candidate = next(candidates, None)
         while candidate is not None:
             case = still_wrong(candidate)
@@ -88,7 +88,7 @@ def sliced(arguments: Sequence[Any], shorter: Callable[[int, int, int], int]) ->
     ]
 
 
-def _smaller_shapes(arguments: list, places: Sequence[int]):
+def _smaller_shapes(arguments: list):
     """All axes of one size together, for they may have to agree; then each axis alone. Yields, is sent the verdict."""
     sizes = {n for a in arguments if isinstance(a, np.ndarray) for n in a.shape if n > 1}
     one = [(i, axis) for i, a in enumerate(arguments) for axis in range(getattr(a, "ndim", 0))]
@@ -104,16 +104,20 @@ def _smaller_shapes(arguments: list, places: Sequence[int]):
                 break
 
 
+def _floating(a: Any) -> bool:
+    return isinstance(a, np.ndarray) and a.dtype.kind == "f"
+
+
 def _shapes(arguments: list) -> list:
     return [getattr(a, "shape", None) for a in arguments]
 
 
-def _simpler_values(arguments: list, places: Sequence[int]):
+def _simpler_values(arguments: list):
     """Rounded; else small integers of any sign; else positive ones; else halves."""
     rng = np.random.default_rng(0)
 
     def with_values(value):
-        return [value(a) if i in places else a for i, a in enumerate(arguments)]
+        return [value(a) if _floating(a) else a for a in arguments]
 
     for value in (
         lambda a: np.clip(np.rint(a), -9, 9),
@@ -125,12 +129,12 @@ def _simpler_values(arguments: list, places: Sequence[int]):
             return
 
 
-def _simpler_elements(arguments: list, places: Sequence[int]):
-    """One element after the other to 0, else to 1."""
-    for i in places:
+def _simpler_elements(arguments: list):
+    """One element after the other to 0, else to ±1."""
+    for i in [i for i, a in enumerate(arguments) if _floating(a)]:
         for place in np.ndindex(arguments[i].shape):
-            for value in (0.0, 1.0):
-                if abs(arguments[i][place]) <= value:
+            for value in (0.0, 1.0, -1.0):
+                if abs(arguments[i][place]) <= abs(value):
                     break
                 candidate = list(arguments)
                 candidate[i] = arguments[i].copy()
@@ -142,15 +146,15 @@ def _simpler_elements(arguments: list, places: Sequence[int]):
 
 def shown(exam: Examination) -> str:
     """`x = [[1, 2]], g = [3, -1]`"""
-    arrays = [*zip(exam.subject.names, exam.xs, strict=True), *zip(_cotangent_names(exam), exam.gs, strict=True)]
-    return ", ".join(f"{name} = {listed(a)}" for name, a in arrays)
+    inputs, gs = zip(exam.subject.names, exam.xs, strict=True), zip(_cotangent_names(exam), exam.gs, strict=True)
+    return ", ".join(f"{name} = {listed(a)}" for name, a in (*inputs, *exam.subject.constants().items(), *gs))
 
 
 def listed(a: np.ndarray) -> str:
     """An array as a list in one line, to six digits."""
     if a.size > 24:
         return f"(an array of shape {a.shape})"
-    return np.array2string(a + 0.0, separator=", ", formatter={"float_kind": "{:.6g}".format}).replace("\n", "")
+    return np.array2string(a + 0, separator=", ", formatter={"float_kind": "{:.6g}".format}).replace("\n", "")
 
 
 def _cotangent_names(exam: Examination) -> Iterator[str]:

@@ -30,6 +30,11 @@ class Subject:
     def point(self) -> Arrays:
         return [self.arguments[i] for i in self.places]
 
+    def constants(self) -> dict[str, np.ndarray]:
+        """The arrays among the other arguments of the function, by name."""
+        others = [i for i, a in enumerate(self.arguments) if isinstance(a, np.ndarray) and i not in self.places]
+        return {name: self.arguments[i] for i, name in zip(others, argument_names(self.f, others), strict=True)}
+
     def at(self, xs: Arrays, others: Sequence[Any] | None = None) -> Subject:
         """The same function with other arguments."""
         arguments = list(self.arguments if others is None else others)
@@ -100,6 +105,9 @@ class PulledBack(Subject):
         self.places = list(range(len(self.names)))
         self.arguments = list(arguments or [])
 
+    def constants(self) -> dict[str, np.ndarray]:
+        return self.inner.constants()
+
     def at(self, xs: Arrays, others: Sequence[Any] | None = None) -> Subject:
         n = len(self.inner.places)
         return PulledBack(self.inner.at(xs[:n], others), xs)
@@ -139,10 +147,9 @@ def examined(subject: Subject) -> Arrays:
         refuse_non_finite(y, f"{subject.name}: output {k}")
     again = subject.values([x.copy() for x in subject.point])
     for k, (y, z) in enumerate(zip(ys, again, strict=False)):
-        if y.shape != z.shape or not np.allclose(y, z, rtol=100 * np.finfo(y.dtype).eps, atol=0):
-            gap = (
-                f"shapes {y.shape} and {z.shape}" if y.shape != z.shape else f"they differ by {np.abs(y - z).max():.3g}"
-            )
+        same = y.shape == z.shape
+        if not same or not np.allclose(y, z, rtol=100 * np.finfo(y.dtype).eps, atol=0):
+            gap = f"by up to {np.abs(y - z).max():.3g}" if same else f"of shapes {y.shape} and {z.shape}"
             raise NondeterministicError(
                 f"{subject.name}: two calls with the same inputs differ in output {k}, {gap}: "
                 "fix its random numbers (a seed set inside), or carry its state in an argument"
