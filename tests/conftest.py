@@ -6,6 +6,7 @@ import os
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # the suite runs in one process per core; before NumPy starts its threads
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait leave their core to the other process
 
 import threading
 from pathlib import Path

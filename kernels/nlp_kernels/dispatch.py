@@ -5,6 +5,8 @@ A backend is a module beside the hot path's `reference.py` (its file name is its
 reference supports everything, so it needs no `supports` and comes last.
 """
 
+import functools
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -17,7 +19,8 @@ from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
 HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
-BACKENDS = ("cuda", "cpu", "reference")  # in order of preference
+BACKENDS = ("cuda", "cpu", "packed", "reference")  # in order of preference
+NEED_NUMBA = ("cpu", "packed")
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
 # hot path -> the name of its forced backend; "*" stands for every other hot path
@@ -109,8 +112,24 @@ def _modules(hot_path):
         raise BackendError(f"there is no hot path {hot_path!r}; there are {', '.join(HOT_PATHS)}")
     if hot_path not in _resolved:
         present = [name for name in BACKENDS if (ROOT / hot_path / f"{name}.py").exists()]
+        if not _numba_works():
+            present = [name for name in present if name not in NEED_NUMBA]
         _resolved[hot_path] = {name: import_module(f"nlp_kernels.{hot_path}.{name}") for name in present}
     return _resolved[hot_path]
+
+
+@functools.cache
+def _numba_works() -> bool:
+    """Whether Numba can be imported; says so once if not."""
+    try:
+        import_module("numba")
+    except ImportError as error:  # absent, or it refuses this NumPy or Python
+        warnings.warn(
+            f"the CPU kernels need Numba, and it cannot be imported ({error}): the slower references run instead",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 @contextmanager

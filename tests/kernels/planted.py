@@ -27,9 +27,9 @@ def assert_derivative_catches(path: HotPath, right: str, wrong: str) -> None:
     """The finite differences of the contract refuse the mutant's backward, and pass the reference's."""
     mutant = plant(path.reference, right, wrong)
 
-    def check(kernel):
+    def check(kernel, examples=100):
         @given(case=path.cases(np.float64), rng=generators())
-        @settings(**QUIET, max_examples=100)
+        @settings(**QUIET, max_examples=examples)
         def differences(case, rng):
             assert_backward_is_the_derivative(path, case, rng, kernel)
 
@@ -37,16 +37,16 @@ def assert_derivative_catches(path: HotPath, right: str, wrong: str) -> None:
 
     check(path.reference)
     with pytest.raises(AssertionError, match="along a random direction"):
-        check(mutant)
+        check(mutant, examples=1000)  # the first one that fails ends it
 
 
 def assert_accuracy_catches(path: HotPath, right: str, wrong: str) -> None:
     """The contract's comparison with extended precision refuses the mutant, and passes the reference."""
     mutant = plant(path.reference, right, wrong)
 
-    def check(kernel):
+    def check(kernel, examples=100):
         @given(data=st.data(), rng=generators())
-        @settings(**QUIET, max_examples=100)
+        @settings(**QUIET, max_examples=examples)
         def comparison(data, rng):
             case = data.draw(path.cases(np.float32))
             cotangents = draw_cotangents(path, case, rng)
@@ -57,4 +57,4 @@ def assert_accuracy_catches(path: HotPath, right: str, wrong: str) -> None:
 
     check(path.reference)
     with np.errstate(all="ignore"), pytest.raises(AssertionError, match="is off by"):
-        check(mutant)
+        check(mutant, examples=1000)  # the first one that fails ends it

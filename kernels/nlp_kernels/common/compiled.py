@@ -1,0 +1,190 @@
+"""Numba kernels that compile when they are first called, for one dtype at a time, and are kept on disk.
+
+    @kernel("y[N,C] | x[N,C] keep:bool[N,C] temperature")
+    def _forward(y, x, keep, temperature): ...
+
+The signature names the arguments in order, outputs before the bar (all inputs may be read-only). `x[N,C]` is an array
+in C order of the kernel's own dtype T, float32 or float64, `x(N,C)` one of any strides, `x` a number; another type is
+written `x:int64[N]`. It is explicit, so that no memory layout of a caller's array triggers another compilation.
+
+Compiled code is cached under a key made of the sources (the kernel's file and everything in `common/`), the versions
+of Python and Numba, the processor and T. `TINYGRAD_NLP_CACHE` names the folder; without a writable one nothing is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import re
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import caching, types
+from numba.core.registry import cpu_target
+
+from nlp_kernels.common import threads
+
+__all__ = ["FAST", "KERNELS", "Kernel", "cache_folder", "device", "kernel"]
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# Sums may be reordered, so that they vectorise; infinities and NaN keep their meaning: masks are -inf, NaN must show.
+FAST = frozenset({"reassoc", "nsz", "contract", "arcp"})
+KERNELS: list[Kernel] = []  # all of them that are imported: what `tinygrad-nlp warmup` compiles
+
+_ARGUMENT = re.compile(r"(\w+)(?::(\w+))?(?:(\[.*\])|(\(.*\)))?")
+_TYPES = {"bool": types.boolean, "int64": types.int64, "float64": types.float64, "uint32": types.uint32}
+_compiling = threading.RLock()
+
+
+class Kernel:
+    """A Numba function of explicit types; calling it compiles or loads it for the dtype of its first array."""
+
+    def __init__(self, function: Callable, signature: str, fastmath: frozenset[str]):
+        self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
+        self.module = function.__module__
+        parallel = "prange" in function.__code__.co_names
+        self.options = {"fastmath": set(fastmath), "parallel": parallel, "nogil": True, "error_model": "numpy"}
+        self.arguments = _parsed(signature, function)
+        self._typed = next(i for i, (kind, ndim, *_) in enumerate(self.arguments) if kind == "T" and ndim)
+        self.compiled: dict[str, Callable] = {}  # dtype character -> function
+
+    def __call__(self, *args: Any) -> Any:
+        """Run it; nothing is converted: arrays of other types raise TypeError."""
+        function = self.compiled.get(args[self._typed].dtype.char)
+        return (function or self.compile(args[self._typed].dtype))(*args)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.module}.{self.__name__}>"
+
+    def compile(self, dtype: Any) -> Callable:
+        """The function for float32 or float64, from the cache where it is there."""
+        dtype = np.dtype(dtype)
+        with _compiling:
+            if dtype.char not in self.compiled:
+                self.compiled[dtype.char] = self._compile(dtype)
+            return self.compiled[dtype.char]
+
+    def _compile(self, dtype: np.dtype) -> Callable:
+        threads.one_pool()
+        function = numba.njit(**self.options)(self.__wrapped__)
+        if folder := cache_folder(Path(inspect.getfile(self.__wrapped__)), dtype):
+            function._cache = _Cache(self.__wrapped__, folder)
+        function.compile(types.void(*(_type(a, numba.from_dtype(dtype)) for a in self.arguments)))
+        function.disable_compile()
+        return threads.guarded(function) if self.options["parallel"] else function
+
+
+def kernel(signature: str, *, fastmath: frozenset[str] = FAST) -> Callable[[Callable], Kernel]:
+    """Make a Kernel of a function that `numba.njit` takes; see the module."""
+
+    def made(function: Callable) -> Kernel:
+        KERNELS.append(Kernel(function, signature, fastmath))
+        return KERNELS[-1]
+
+    return made
+
+
+def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST) -> Any:
+    """A function that kernels call, compiled into them; its types are those of its arguments."""
+    if function is None:
+        return functools.partial(device, fastmath=fastmath)
+    return numba.njit(fastmath=set(fastmath), nogil=True, error_model="numpy", forceinline=True)(function)
+
+
+def cache_folder(source: Path, dtype: np.dtype) -> Path | None:
+    """Where the kernels of a file are kept for a dtype; None where nothing can be written."""
+    root = os.environ.get("TINYGRAD_NLP_CACHE") or _user_cache() / "tinygrad-nlp"
+    digest = hashlib.sha256("\n".join([*_environment(), *map(_digest, _sources(source))]).encode()).hexdigest()
+    folder = Path(root) / "kernels" / f"{source.parent.name}-{dtype.name}-{digest[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+class _Locator(caching._CacheLocator):
+    """A folder whose name says all: nothing in it is ever out of date, so files have no stamp.
+
+    Each folder has one dtype, and an index one signature: processes that compile at the same time write the same.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def get_cache_path(self) -> str:
+        return str(self.folder)
+
+    def get_source_stamp(self) -> int:
+        return 0
+
+    def get_disambiguator(self) -> None:
+        return None
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache of compiled functions, in the folder of a `_Locator`."""
+
+    def __init__(self, function: Callable, folder: Path):
+        class Implementation(caching.CompileResultCacheImpl):
+            _locator_classes = [type("Here", (), {"from_function": staticmethod(lambda *_: _Locator(folder))})]  # noqa: RUF012
+
+        self._impl_class = Implementation
+        super().__init__(function)
+
+
+def _parsed(signature: str, function: Callable) -> list[tuple[str, int, str, bool]]:
+    """(type, dimensions, layout, read-only) of each argument."""
+    outputs, bar, inputs = signature.partition("|")
+    found = [(text, False) for text in outputs.split()] + [(text, True) for text in inputs.split()]
+    if not bar:
+        raise ValueError(f"{function.__name__}: a signature is 'outputs | inputs', not {signature!r}")
+    arguments, names = [], []
+    for text, read_only in found:
+        match = _ARGUMENT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{function.__name__}: {text!r} in its signature is no argument")
+        name, kind, ordered, strided = match.groups()
+        axes = ordered or strided
+        names.append(name)
+        arguments.append((kind or "T", axes.count(",") + 1 if axes else 0, "A" if strided else "C", read_only))
+    if names != list(inspect.signature(function).parameters):
+        raise ValueError(f"{function.__name__}: the signature names {names}, the function other arguments")
+    return arguments
+
+
+def _type(argument: tuple[str, int, Any, bool], T: Any) -> Any:
+    kind, ndim, layout, read_only = argument
+    scalar: Any = T if kind == "T" else _TYPES[kind]
+    return types.Array(scalar, ndim, layout, readonly=read_only) if ndim else scalar
+
+
+def _user_cache() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _environment() -> tuple[str, ...]:
+    processor = cpu_target.target_context.codegen().magic_tuple()
+    vectors = os.environ.get("TINYGRAD_NLP_VECTOR_BYTES", "")
+    return platform.python_version(), numba.__version__, np.__version__, repr(processor), vectors
+
+
+def _sources(source: Path) -> list[Path]:
+    return [source, *sorted(Path(__file__).parent.glob("*.py"))]
+
+
+@functools.cache
+def _digest(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()

@@ -1,0 +1,102 @@
+"""Memory for results, used again: a fresh page costs more than the arithmetic that fills it.
+
+The C library returns a large block to the system as soon as it is freed, and the next one of the same size is handed
+over page by page, each cleared first. A training step frees and asks for the same sizes every time, so `empty` keeps
+what it lent. An array that was lent goes back when it and every view of it are gone: nothing else can refer to it.
+
+At most `limit()` bytes lie idle, an eighth of the machine's memory unless set; `clear()` returns them to the system.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+LARGE = 1 << 17  # bytes; the C library keeps smaller blocks itself
+ALIGNMENT = 64  # bytes: a cache line, the widest vector
+
+_idle: dict[int, list[np.ndarray]] = {}  # by size
+_idle_bytes = 0
+
+
+def _default_limit() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+    except (AttributeError, ValueError, OSError):
+        return 1 << 30
+
+
+_limit = _default_limit()
+
+
+class _Loan:
+    """What an array's memory belongs to; when the last array that refers to it is gone, the block is idle again."""
+
+    __slots__ = ("__array_interface__", "block")
+
+    def __init__(self, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype):
+        self.block = block
+        address = block.ctypes.data
+        data = (address + -address % ALIGNMENT, False)
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": dtype.str, "data": data}
+
+    def __del__(self) -> None:
+        _take_back(self.block)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array in C order that holds anything; like `numpy.empty`, aligned to a cache line where it is large."""
+    global _idle_bytes
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    size = _rounded(size + ALIGNMENT)
+    try:
+        block = _idle[size].pop()
+        _idle_bytes -= size
+    except LookupError:
+        block = np.empty(size, np.uint8)
+    return np.asarray(_Loan(block, shape, dtype))
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array of 0, like `numpy.zeros`."""
+    x = empty(shape, dtype)
+    x[...] = 0
+    return x
+
+
+def limit(n: int | None = None) -> int:
+    """The number of bytes that may lie idle, after setting it to n, if given; 0 keeps nothing."""
+    global _limit
+    if n is not None:
+        _limit = n
+        if _idle_bytes > n:
+            clear()
+    return _limit
+
+
+def clear() -> None:
+    """Return all idle memory to the system."""
+    global _idle_bytes
+    _idle.clear()
+    _idle_bytes = 0
+
+
+def _take_back(block: np.ndarray) -> None:
+    global _idle_bytes
+    if _idle_bytes + block.nbytes > _limit:
+        clear()  # sizes that nobody asked for lately, as likely as not
+    if block.nbytes <= _limit:
+        _idle.setdefault(block.nbytes, []).append(block)
+        _idle_bytes += block.nbytes
+
+
+def _rounded(size: int) -> int:
+    """Up to one of eight sizes between powers of two: at most an eighth is wasted, and sizes that vary find a block."""
+    step = 1 << max(size.bit_length() - 4, 0)
+    return -(-size // step) * step
