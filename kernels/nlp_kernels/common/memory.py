@@ -35,7 +35,7 @@ def _default_limit() -> int:
 _limit = _default_limit()
 
 
-class _Loan:
+class Loan:
     """What an array's memory belongs to; when the last array that refers to it is gone, the block is idle again."""
 
     __slots__ = ("__array_interface__", "block")
@@ -63,7 +63,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         _idle_bytes -= size
     except LookupError:
         block = np.empty(size, np.uint8)
-    return np.asarray(_Loan(block, shape, dtype))
+    return np.asarray(Loan(block, shape, dtype))
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
