@@ -111,9 +111,7 @@ def test_every_threading_layer_gives_the_same_bits(layer):
     except ImportError:
         if layer == "omp":
             pytest.skip("no OpenMP here")
-    prints = {
-        run(script.replace("LAYER", repr(layer)), NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=n) for n in "12"
-    }
+    prints = {run(script.replace("LAYER", repr(layer)), NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=n) for n in "12"}
     assert len(prints) == 1
 
 
