@@ -10,7 +10,7 @@ def set_num_threads(n: int) -> None:
 
     >>> tn.set_num_threads(1)
     """
-    if n < 1:
-        raise ValueError(f"set_num_threads: at least one thread is needed, got {n}")
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"set_num_threads: at least one thread is needed, got {n!r}")
     global _limits
     _limits = threadpool_limits(limits=n)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nlp_kernels.errors import DtypeError
+
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd.arrays import writes
 from tinygrad_nlp.autograd.modes import enable_grad, is_recording
 from tinygrad_nlp.autograd.node import Node, tick
 from tinygrad_nlp.autograd.primitive import cotangents_of, outputs_of
 from tinygrad_nlp.autograd.sweep import lent, refuse_changed, sweep
-from tinygrad_nlp.autograd.tensor import wrap
+from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 
 def checkpoint(f: Callable, *inputs: Any) -> Any:
@@ -46,6 +48,9 @@ class Checkpoint:
         ys = self.f(*inputs)
         several = isinstance(ys, (tuple, list))
         outputs = ys if several else (ys,)
+        for y in outputs:
+            if not isinstance(y, Tensor):
+                raise DtypeError(f"{self.__name__}: the function returned a {type(y).__name__}, not a Tensor")
         sources, _ = _parted([y.node for y in outputs if y.node is not None], start)
         if not sources:
             return ys

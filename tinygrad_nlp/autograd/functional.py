@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import ShapeError
+from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd import operators
 from tinygrad_nlp.autograd.arrays import namespace
@@ -43,6 +43,9 @@ def grad(
             gs = [cotangents] if np.ndim(cotangents[0]) == 0 < outputs.ndim else cotangents
     if len(gs) != len(ys):
         raise ShapeError(f"{len(gs)} cotangents for {len(ys)} outputs")
+    for i, y in enumerate(ys):
+        if not isinstance(y, Tensor):
+            raise DtypeError(f"output {i} of grad() is a {type(y).__name__}, not a Tensor")
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor) or x.node is None:
             raise RuntimeError(
@@ -86,7 +89,7 @@ def value_and_grad(f: Callable, inputs: Any) -> tuple[Any, Any]:
     (Tensor(9.), Tensor(6.))
     """
     xs = _leaves(inputs)
-    y = _call(f, xs)
+    y = _scalar("value_and_grad", f, xs)
     return y.detach(), _like(inputs, grad(y, xs, allow_unused=True))
 
 
@@ -97,7 +100,7 @@ def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool 
     (Tensor([1., 4.]), Tensor([ 2., 40.]))
     """
     xs = _leaves(inputs, create_graph)
-    ys = _call(f, xs)
+    ys = _call("vjp", f, xs)
     gs = None if cotangents is None else _several(cotangents)
     dxs = grad(_several(ys), xs, gs, create_graph=create_graph, allow_unused=True)
     return ys if create_graph else _detached(ys), _like(inputs, dxs)
@@ -110,10 +113,8 @@ def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) 
     (Tensor([1., 4.]), Tensor([ 2., 40.]))
     """
     xs, vs = _leaves(inputs, create_graph), _tensors(tangents)
-    for x, v in zip(xs, vs, strict=True):
-        if x.shape != v.shape:
-            raise ShapeError(f"jvp: a tangent of shape {v.shape} for an input of shape {x.shape}")
-    ys = _call(f, xs)
+    _check_tangents("jvp", xs, vs)
+    ys = _call("jvp", f, xs)
     us = [Tensor(namespace(y.data).ones_like(y.data), requires_grad=True) for y in _several(ys)]
     gs = grad(_several(ys), xs, us, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
@@ -132,9 +133,7 @@ def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
             [0., 4.]], dtype=float64)
     """
     xs = _leaves(inputs, create_graph)
-    y = _call(f, xs)
-    if not isinstance(y, Tensor):
-        raise TypeError("jacobian() needs a function with one output")
+    y = _one("jacobian", f, xs)
     rows = []
     for i in range(y.size):
         e = np.zeros(y.shape, y.dtype)
@@ -153,9 +152,11 @@ def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = Fa
     Tensor([[ 6.,  0.],
             [ 0., 12.]], dtype=float64)
     """
-    return jacobian(
-        lambda x: grad(_scalar(f(x)), x, create_graph=True, allow_unused=True)[0], inputs, create_graph=create_graph
-    )
+
+    def gradient(x):
+        return grad(_scalar("hessian", f, [x]), x, create_graph=True, allow_unused=True)[0]
+
+    return jacobian(gradient, inputs, create_graph=create_graph)
 
 
 def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
@@ -165,7 +166,8 @@ def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
     (Tensor(9., dtype=float64), Tensor([6., 0.], dtype=float64))
     """
     xs, vs = _leaves(inputs), _tensors(vectors)
-    y = _scalar(_call(f, xs))
+    _check_tangents("hvp", xs, vs)
+    y = _scalar("hvp", f, xs)
     gs = grad(y, xs, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
     if not used:
@@ -186,14 +188,34 @@ def _leaves(inputs: Any, connected: bool = False) -> list[Tensor]:
     return [x if connected and x.node is not None else Tensor(x.data, requires_grad=True) for x in _tensors(inputs)]
 
 
-def _call(f: Callable, xs: list[Tensor]) -> Any:
+def _check_tangents(function: str, xs: list[Tensor], vs: list[Tensor]) -> None:
+    if len(xs) != len(vs):
+        raise ShapeError(f"{function}: {len(vs)} tangents for {len(xs)} inputs")
+    for x, v in zip(xs, vs, strict=True):
+        if x.shape != v.shape:
+            raise ShapeError(f"{function}: a tangent of shape {v.shape} for an input of shape {x.shape}")
+
+
+def _call(function: str, f: Callable, xs: list[Tensor]) -> Any:
     with enable_grad():
-        return f(*xs)
+        ys = f(*xs)
+    for y in _several(ys):
+        if not isinstance(y, Tensor):
+            raise DtypeError(f"{function}: the function returned a {type(y).__name__}, not a Tensor")
+    return ys
 
 
-def _scalar(y: Tensor) -> Tensor:
+def _one(function: str, f: Callable, xs: list[Tensor]) -> Tensor:
+    y = _call(function, f, xs)
+    if not isinstance(y, Tensor):
+        raise DtypeError(f"{function}: a function with one output is needed, this one returned a {type(y).__name__}")
+    return y
+
+
+def _scalar(function: str, f: Callable, xs: list[Tensor]) -> Tensor:
+    y = _one(function, f, xs)
     if y.size != 1:
-        raise ShapeError(f"a scalar function is needed, this one returned shape {y.shape}")
+        raise ShapeError(f"{function}: a scalar function is needed, this one returned shape {y.shape}")
     return y
 
 

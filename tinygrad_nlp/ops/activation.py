@@ -6,6 +6,7 @@ import numpy as np
 from nlp_kernels.common import xp as helpers
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.arithmetic import negative
 
 __all__ = ["erf", "gelu", "gelu_tanh", "log_sigmoid", "relu", "sigmoid", "softplus"]
@@ -48,6 +49,7 @@ def _(g, x):  # d(softplus)/dx = σ(x) = e^(-softplus(-x))
     return g * xp.exp(-xp.logaddexp(-x, 0.0))
 
 
+@explained
 def log_sigmoid(x):
     """ln σ(x) = -softplus(-x), exact for large |x|
 

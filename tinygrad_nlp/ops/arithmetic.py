@@ -1,6 +1,7 @@
 """Elementwise arithmetic: the function, then its derivative. Inputs broadcast."""
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.poles import times
 
 __all__ = [
@@ -178,6 +179,7 @@ def _(g):
     return g
 
 
+@explained
 def conj(x, /):
     """The complex conjugate: x itself, as there are no complex tensors.
 
@@ -187,6 +189,7 @@ def conj(x, /):
     return positive(x)
 
 
+@explained
 def real(x, /):
     """The real part: x itself, as there are no complex tensors.
 

@@ -4,15 +4,14 @@ Their results are constants of the graph: no gradient flows through them.
 """
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd.arrays import is_array, namespace
-from tinygrad_nlp.autograd.convert import as_array
-from tinygrad_nlp.autograd.tensor import Tensor, wrap
+from tinygrad_nlp.autograd.convert import operand
+from tinygrad_nlp.autograd.explain import explained, library_error
+from tinygrad_nlp.autograd.tensor import wrap
 
 __all__ = [
     "bitwise_and",
@@ -48,10 +47,12 @@ __all__ = [
 
 def constant(name: str, *args: Any, **params: Any) -> Any:
     """A function of the array namespace, of Tensors, arrays, lists and numbers; its results are constants."""
-    arrays = [_operand(a) for a in args]
-    first = next((a for a in arrays if is_array(a)), 0)
-    with explained(name, arrays):
-        result = getattr(namespace(first), name)(*arrays, **params)
+    try:
+        args = tuple(map(operand, args))
+        first = next((a for a in args if is_array(a)), 0)
+        result = getattr(namespace(first), name)(*args, **params)
+    except (ValueError, TypeError) as error:
+        raise library_error(name, error, args) from error
     return tuple(map(wrap, result)) if isinstance(result, tuple) else wrap(result)
 
 
@@ -73,26 +74,6 @@ def _named(function, name, documentation):
     function.__name__ = function.__qualname__ = name
     function.__doc__ = documentation
     return function
-
-
-@contextmanager
-def explained(name, arrays):
-    """NumPy's errors as the library's: they name the function, and shapes or dtypes."""
-    try:
-        yield
-    except ValueError as error:
-        shapes = ", ".join(str(a.shape) if is_array(a) else repr(a) for a in arrays)
-        raise ShapeError(f"{name} of {shapes}: {error}") from error
-    except TypeError as error:
-        dtypes = ", ".join(str(a.dtype) if is_array(a) else type(a).__name__ for a in arrays)
-        raise DtypeError(f"{name} of {dtypes}: {error}") from error
-
-
-def _operand(a):
-    """The array of a Tensor or a list; NumPy scalars as Python's, which do not promote."""
-    if type(a) is Tensor:
-        return a.data
-    return a.item() if isinstance(a, np.generic) else as_array(a) if isinstance(a, list) else a
 
 
 equal = _binary("equal", "a = b", "equal([1, 2], 2)", "Tensor([False,  True])")
@@ -123,13 +104,14 @@ bitwise_left_shift = _binary("bitwise_left_shift", "a 2^b", "bitwise_left_shift(
 bitwise_right_shift = _binary("bitwise_right_shift", "⌊a / 2^b⌋", "bitwise_right_shift([13], 2)", "Tensor([3])")
 
 
+@explained
 def floor_divide(a, b, /):
     """⌊a / b⌋; by an infinity 0 with the sign of the quotient, and an infinity divided stays one
 
     >>> tn.floor_divide([7, -7], 2)
     Tensor([ 3, -4])
     """
-    a, b = _operand(a), _operand(b)
+    a, b = operand(a), operand(b)
     with np.errstate(invalid="ignore"):  # NumPy takes an infinity divided for NaN
         y = constant("floor_divide", a, b)
         if y.dtype.kind != "f":
@@ -138,6 +120,7 @@ def floor_divide(a, b, /):
         return constant("where", infinite, constant("divide", a, b), y) if infinite.data.any() else y
 
 
+@explained
 def imag(x, /):
     """The imaginary part: 0, as there are no complex tensors.
 

@@ -1,11 +1,12 @@
 """Functions along one axis: running sums and products, and differences, which undo the sums."""
 
-from nlp_kernels.errors import ShapeError
-
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.arithmetic import subtract
 from tinygrad_nlp.ops.creation import asarray
 from tinygrad_nlp.ops.indexing import getitem
+from tinygrad_nlp.ops.recording import axis_of
 from tinygrad_nlp.ops.shape import concat
 
 __all__ = ["cumulative_prod", "cumulative_sum", "diff"]
@@ -58,21 +59,21 @@ def _(g, y, x, axis, include_initial):  # dx_i = Σ_{k ≥ i} g_k Π_{j ≤ k, j
     return xp.astype(xp.moveaxis(dx, -1, axis), x.dtype)
 
 
+@explained
 def diff(x, *, axis=-1, n=1, prepend=None, append=None):
     """y_i = x_{i+1} - x_i along an axis, n times; `prepend` and `append` are laid before and behind x first
 
     >>> tn.diff([1.0, 4.0, 9.0])
     Tensor([3., 5.])
     """
+    if n < 0:
+        raise ValueError(f"diff: n = {n} differences cannot be taken")
+    axis = axis_of("diff", as_array(x).shape, axis)
     if n == 0:
         return asarray(x)
     joined = [asarray(part) for part in (prepend, x, append) if part is not None]
     x = concat(joined, axis=axis) if len(joined) > 1 else joined[0]
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"diff of {x.shape}: there is no axis {axis}")
-    if n < 0:
-        raise ValueError(f"diff: n = {n} differences cannot be taken")
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axis
     for _ in range(n):
         x = subtract(getitem(x, (*before, slice(1, None))), getitem(x, (*before, slice(None, -1))))
     return x

@@ -9,10 +9,12 @@ from nlp_kernels.errors import DtypeError, ShapeError
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import is_array
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.operators import plain_index
 from tinygrad_nlp.autograd.sweep import Piece
 from tinygrad_nlp.autograd.tensor import Tensor
 from tinygrad_nlp.ops.joining import Joining
+from tinygrad_nlp.ops.recording import axis_of
 from tinygrad_nlp.ops.searching import argsort
 
 __all__ = ["getitem", "scatter_add", "sort", "take", "take_along_axis"]
@@ -75,6 +77,7 @@ def _put_forward(xp, arrays, how):
 _put = _Put("put", _put_forward, lambda g, shapes, how: [g[i] for i in how[1]])
 
 
+@explained
 def take(x, indices, *, axis=None):
     """The slices of x at integer indices along an axis (optional for one axis); repeats sum in the gradient.
 
@@ -102,6 +105,7 @@ def _(g, x_shape, indices, axis):
     return xp.moveaxis(xp.reshape(scatter(rows, _from_0(indices.reshape(-1), n), n), (n, *before, *after)), 0, axis)
 
 
+@explained
 def scatter_add(updates, indices, n_rows):
     """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)
 
@@ -124,6 +128,7 @@ def _(g, indices):  # row n went to row indices[n]
     return namespace(g).take(g, indices, axis=0)
 
 
+@explained
 def take_along_axis(x, indices, *, axis=-1):
     """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis; other axes broadcast.
 
@@ -146,12 +151,14 @@ def _(g, x_shape, indices, axis):
     return Piece(tuple(places), g, _put)
 
 
+@explained
 def sort(x, *, axis=-1, descending=False, stable=True):
     """The elements in order along an axis; equal ones keep theirs.
 
     >>> tn.sort([3.0, 1.0, 2.0])
     Tensor([1., 2., 3.])
     """
+    axis = axis_of("sort", as_array(x).shape, axis)
     return take_along_axis(x, argsort(x, axis=axis, descending=descending, stable=stable), axis=axis)
 
 

@@ -1,9 +1,8 @@
 """Functions of a list of arrays: they lay pieces into one array, and the gradient takes the pieces out again."""
 
-from nlp_kernels.errors import ShapeError
-
 from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import library_error
 from tinygrad_nlp.autograd.tensor import Tensor
 from tinygrad_nlp.ops.recording import record
 
@@ -24,9 +23,8 @@ class Joining:
             raise ValueError(f"{self.__name__} needs at least one array")
         try:
             y = self.forward(namespace(arrays[0]), arrays, how)
-        except ValueError as error:
-            shapes = ", ".join(str(x.shape) for x in arrays)
-            raise ShapeError(f"{self.__name__}: arrays of shapes {shapes}: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise library_error(self.__name__, error, arrays) from error
         nodes = [x.node if type(x) is Tensor else None for x in tensors]
         metas = [(x.shape, x.dtype) for x in arrays]
         return record(self, nodes, arrays, (metas, how), y)

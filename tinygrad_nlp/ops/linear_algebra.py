@@ -5,6 +5,7 @@ import math
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.creation import asarray
 from tinygrad_nlp.ops.shape import permute_dims, reshape
 
@@ -78,6 +79,7 @@ def _returned(g, shape, dtype):
     return g if g.dtype == dtype else namespace(g).astype(g, dtype)
 
 
+@explained
 def tensordot(a, b, *, axes=2):
     """Σ a b over pairs of axes: the last `axes` of a with the first of b, or (axes of a, axes of b).
 
@@ -85,6 +87,8 @@ def tensordot(a, b, *, axes=2):
     Tensor([[11.]])
     """
     a, b = asarray(a), asarray(b)
+    if not isinstance(axes, int) and not (isinstance(axes, (tuple, list)) and len(axes) == 2):
+        raise ValueError(f"tensordot: axes is a number, or a pair (axes of a, axes of b), not {axes!r}")
     left, right = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
     if not all(-x.ndim <= i < x.ndim for x, which in ((a, left), (b, right)) for i in which):
         raise ShapeError(f"tensordot of {a.shape} and {b.shape}: there are no axes {list(left)} and {list(right)}")
@@ -100,6 +104,7 @@ def tensordot(a, b, *, axes=2):
     return reshape(matmul(a, b), tuple(shape))
 
 
+@explained
 def outer(a, b):
     """y[i, j] = a[i] b[j].  (N,), (M,) -> (N, M)
 

@@ -1,9 +1,11 @@
 """Functions of matrices, that is of the last two axes."""
 
 import math
+from operator import index
 
 from nlp_kernels.errors import ShapeError
 
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops import kinks, reduction
 from tinygrad_nlp.ops.creation import arange, asarray
 from tinygrad_nlp.ops.indexing import getitem
@@ -11,6 +13,7 @@ from tinygrad_nlp.ops.indexing import getitem
 __all__ = ["diagonal", "matrix_norm", "trace"]
 
 
+@explained
 def diagonal(x, *, offset=0):
     """y[..., i] = x[..., i, i + offset].  (..., N, M) -> (..., min(N, M)) for offset 0
 
@@ -18,11 +21,12 @@ def diagonal(x, *, offset=0):
     Tensor([1., 4.])
     """
     x = _matrices("diagonal", x)
-    row, column = max(-offset, 0), max(offset, 0)
+    row, column = max(-index(offset), 0), max(offset, 0)
     i = arange(max(min(x.shape[-2] - row, x.shape[-1] - column), 0), device=x.device)
     return getitem(x, (..., i + row, i + column))
 
 
+@explained
 def trace(x, *, offset=0, dtype=None):
     """Σ_i x[..., i, i + offset].  (..., N, M) -> (...)
 
@@ -32,6 +36,7 @@ def trace(x, *, offset=0, dtype=None):
     return reduction.sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
+@explained
 def matrix_norm(x, *, keepdims=False, ord="fro"):
     """The norm of each matrix: "fro" (Σ x²)^(1/2), inf the largest row sum of |x|, 1 the largest column sum.
 

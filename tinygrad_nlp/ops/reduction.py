@@ -5,6 +5,7 @@ import math
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.arithmetic import divide, pow, sqrt, square, subtract
 from tinygrad_nlp.ops.comparison import not_equal
 from tinygrad_nlp.ops.kinks import abs, where
@@ -99,6 +100,7 @@ def _(g, y, x, axis):  # 1[x = y] / (number of ties)
     return chosen * (xp.reshape(g, shape) / xp.sum(chosen, axis=axis, keepdims=True))
 
 
+@explained
 def var(x, *, axis=None, correction=0.0, keepdims=False):
     """Σ (x - mean)² / (n - correction), in two passes
 
@@ -111,6 +113,7 @@ def var(x, *, axis=None, correction=0.0, keepdims=False):
     return divide(total, n if n > 0 else 0)
 
 
+@explained
 def std(x, *, axis=None, correction=0.0, keepdims=False):
     """var(x)^(1/2); derivative 0 where all elements are equal
 
@@ -120,6 +123,7 @@ def std(x, *, axis=None, correction=0.0, keepdims=False):
     return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
 
 
+@explained
 def vector_norm(x, *, axis=None, keepdims=False, ord=2):
     """(Σ |x|^p)^(1/p) over the axes, p = `ord`; derivative 0 at the origin
 

@@ -6,8 +6,10 @@ from nlp_kernels.errors import ShapeError
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
 from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.indexing import take
 from tinygrad_nlp.ops.joining import plain
+from tinygrad_nlp.ops.recording import axis_of
 from tinygrad_nlp.ops.shape import reshape
 
 __all__ = ["broadcast_arrays", "broadcast_to", "meshgrid", "repeat", "tile"]
@@ -29,6 +31,7 @@ def _(g, x_shape):
     return unbroadcast(g, x_shape)
 
 
+@explained
 def broadcast_arrays(*arrays):
     """The arrays, each repeated to the shape they broadcast to.
 
@@ -43,12 +46,17 @@ def broadcast_arrays(*arrays):
     return [broadcast_to(x, shape) for x in arrays]
 
 
+@explained
 def meshgrid(*arrays, indexing="xy"):
     """The coordinates of a grid: one array of the grid's shape for each vector of coordinates.
 
     >>> tn.meshgrid([1, 2], [3])
     [Tensor([[1, 2]]), Tensor([[3, 3]])]
     """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f'meshgrid: indexing is "xy" or "ij", not {indexing!r}')
+    if any(as_array(x).ndim > 1 for x in arrays):
+        raise ShapeError(f"meshgrid of {', '.join(str(as_array(x).shape) for x in arrays)}: vectors are needed")
     n, grids = len(arrays), []
     for i, x in enumerate(arrays):
         place = 1 - i if indexing == "xy" and i < 2 <= n else i
@@ -56,6 +64,7 @@ def meshgrid(*arrays, indexing="xy"):
     return broadcast_arrays(*grids)
 
 
+@explained
 def tile(x, repetitions, /):
     """x laid out repetitions[i] times along axis i.
 
@@ -70,6 +79,7 @@ def tile(x, repetitions, /):
     return reshape(broadcast_to(x, tuple(m for pair in pairs for m in pair)), tuple(r * m for r, m in pairs))
 
 
+@explained
 def repeat(x, repeats, /, *, axis=None):
     """Each slice along an axis `repeats` times in a row: one number, or one for each slice; axis=None flattens.
 
@@ -79,8 +89,7 @@ def repeat(x, repeats, /, *, axis=None):
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     shape, xp, repeats = as_array(x).shape, namespace(as_array(x)), plain(repeats)
-    if not -len(shape) <= axis < len(shape):
-        raise ShapeError(f"repeat of {shape}: there is no axis {axis}")
+    axis = axis_of("repeat", shape, axis)
     try:
         indices = xp.repeat(xp.arange(shape[axis]), repeats)
     except ValueError as error:

@@ -2,8 +2,10 @@
 
 from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import wrap
-from tinygrad_nlp.ops.comparison import constant, explained
+from tinygrad_nlp.ops.comparison import constant
+from tinygrad_nlp.ops.recording import axis_of
 
 __all__ = ["all", "any", "argmax", "argmin", "argsort", "count_nonzero", "nonzero", "searchsorted"]
 
@@ -62,6 +64,7 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     return constant("count_nonzero", x, axis=axis, keepdims=keepdims)
 
 
+@explained
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """where x2 would be inserted into the sorted x1: i with x1[i-1] < x2 ≤ x1[i], `side="right"` x1[i-1] ≤ x2 < x1[i]
 
@@ -70,10 +73,13 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     >>> tn.searchsorted([1.0, 2.0, 3.0], [2.0, 5.0])
     Tensor([1, 3])
     """
+    if side not in ("left", "right"):
+        raise ValueError(f'searchsorted: side is "left" or "right", not {side!r}')
     sorter = None if sorter is None else as_array(sorter)
     return constant("searchsorted", as_array(x1), as_array(x2), side=side, sorter=sorter)
 
 
+@explained
 def argsort(x, *, axis=-1, descending=False, stable=True):
     """the indices that sort an axis; equal elements keep their order
 
@@ -81,9 +87,8 @@ def argsort(x, *, axis=-1, descending=False, stable=True):
     Tensor([1, 2, 0])
     """
     data = as_array(x)
-    xp = namespace(data)
-    with explained("argsort", (data,)):
-        if not descending:
-            return wrap(xp.argsort(data, axis=axis, stable=stable))
-        order = xp.argsort(xp.flip(data, axis=axis), axis=axis, stable=stable)  # reversed twice: equal ones in order
-        return wrap(data.shape[axis] - 1 - xp.flip(order, axis=axis))
+    xp, axis = namespace(data), axis_of("argsort", data.shape, axis)
+    if not descending:
+        return wrap(xp.argsort(data, axis=axis, stable=stable))
+    order = xp.argsort(xp.flip(data, axis=axis), axis=axis, stable=stable)  # reversed twice: equal ones in order
+    return wrap(data.shape[axis] - 1 - xp.flip(order, axis=axis))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 __all__ = ["unique_all", "unique_counts", "unique_inverse", "unique_values"]
@@ -29,6 +30,7 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
+@explained
 def unique_all(x):
     """The distinct values v, where each is first, inverse indices with v[inverse] = x, and counts.
 
@@ -43,6 +45,7 @@ def unique_all(x):
     return UniqueAll(values, indices, wrap(inverse.data.reshape(data.shape)), counts)
 
 
+@explained
 def unique_counts(x):
     """The distinct values, and how often each occurs.  (...) -> values (M,), counts (M,)
 
@@ -53,6 +56,7 @@ def unique_counts(x):
     return UniqueCounts(every.values, every.counts)
 
 
+@explained
 def unique_inverse(x):
     """The distinct values v, and the indices with v[inverse] = x.  (...) -> values (M,), inverse_indices (...)
 
@@ -63,6 +67,7 @@ def unique_inverse(x):
     return UniqueInverse(every.values, every.inverse_indices)
 
 
+@explained
 def unique_values(x):
     """The distinct values.  (...) -> (M,)
 

@@ -1,6 +1,7 @@
 """Shape functions move values; their gradients move them back."""
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.joining import Joining
 
 __all__ = [
@@ -153,7 +154,13 @@ def tril(x, *, k=0):
     Tensor([[1., 0.],
             [3., 4.]])
     """
+    _matrix(x)
     return namespace(x).tril(x, k=k)
+
+
+def _matrix(x):
+    if x.ndim < 2:
+        raise ValueError("a matrix is needed")
 
 
 @tril.vjp("x")
@@ -169,6 +176,7 @@ def triu(x, *, k=0):
     Tensor([[1., 2.],
             [0., 4.]])
     """
+    _matrix(x)
     return namespace(x).triu(x, k=k)
 
 
@@ -177,6 +185,7 @@ def _(g, k):
     return namespace(g).triu(g, k=k)
 
 
+@explained
 def astype(x, dtype, /, *, copy=True, device=None):
     """x in another dtype; the gradient returns in the dtype of x, and none from integers
 
@@ -214,6 +223,7 @@ def _(gs, axis):
     return namespace(gs[0]).stack(gs, axis=axis)
 
 
+@explained
 def concat(arrays, /, *, axis=0):
     """arrays laid end to end along an axis; axis=None flattens them first
 
@@ -243,6 +253,7 @@ _stack = Joining(
 )
 
 
+@explained
 def stack(arrays, /, *, axis=0):
     """arrays of one shape laid along a new axis
 
