@@ -6,8 +6,8 @@ from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.arithmetic import subtract
 from tinygrad_nlp.ops.creation import asarray
 from tinygrad_nlp.ops.indexing import getitem
+from tinygrad_nlp.ops.joining import concat
 from tinygrad_nlp.ops.recording import axis_of
-from tinygrad_nlp.ops.shape import concat
 
 __all__ = ["cumulative_prod", "cumulative_sum", "diff"]
 

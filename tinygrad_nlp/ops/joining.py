@@ -1,10 +1,14 @@
 """Functions of a list of arrays: they lay pieces into one array, and the gradient takes the pieces out again."""
 
+from tinygrad_nlp.autograd import primitive
 from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.convert import as_array
-from tinygrad_nlp.autograd.explain import library_error
+from tinygrad_nlp.autograd.explain import explained, library_error
 from tinygrad_nlp.autograd.tensor import Tensor
 from tinygrad_nlp.ops.recording import record
+from tinygrad_nlp.ops.shape import reshape
+
+__all__ = ["concat", "stack", "unstack"]
 
 
 class Joining:
@@ -40,3 +44,59 @@ class Joining:
 def plain(x):
     """The array of a Tensor, anything else as it is."""
     return x.data if type(x) is Tensor else x
+
+
+@primitive(several=True)
+def unstack(x, *, axis=0):
+    """the slices x[0], x[1], … along an axis, as a tuple
+
+    >>> tn.unstack([1.0, 2.0])
+    (Tensor(1.), Tensor(2.))
+    """
+    return tuple(namespace(x).unstack(x, axis=axis))
+
+
+@unstack.vjp("x")
+def _(gs, axis):
+    return namespace(gs[0]).stack(gs, axis=axis)
+
+
+@explained
+def concat(arrays, /, *, axis=0):
+    """arrays laid end to end along an axis; axis=None flattens them first
+
+    >>> tn.concat([[1.0], [2.0, 3.0]])
+    Tensor([1., 2., 3.])
+    """
+    if axis is None:
+        arrays, axis = [reshape(x, (-1,)) for x in arrays], 0
+    return _concat(arrays, axis)
+
+
+def _slices(g, shapes, axis):
+    """What each array of a concatenation receives: its own stretch."""
+    axis, start, parts = axis % g.ndim, 0, []
+    for shape in shapes:
+        index = (slice(None),) * axis + (slice(start, start + shape[axis]),)
+        parts.append(g[index])
+        start += shape[axis]
+    return parts
+
+
+_concat = Joining("concat", lambda xp, arrays, axis: xp.concat(arrays, axis=axis), _slices)
+_stack = Joining(
+    "stack",
+    lambda xp, arrays, axis: xp.stack(arrays, axis=axis),
+    lambda g, shapes, axis: namespace(g).unstack(g, axis=axis),
+)
+
+
+@explained
+def stack(arrays, /, *, axis=0):
+    """arrays of one shape laid along a new axis
+
+    >>> tn.stack([[1.0, 2.0], [3.0, 4.0]])
+    Tensor([[1., 2.],
+            [3., 4.]])
+    """
+    return _stack(arrays, axis)

@@ -6,9 +6,10 @@ from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.explain import explained
-from tinygrad_nlp.ops.arithmetic import divide, pow, sqrt, square, subtract
+from tinygrad_nlp.ops.arithmetic import divide, subtract
 from tinygrad_nlp.ops.comparison import not_equal
 from tinygrad_nlp.ops.kinks import abs, where
+from tinygrad_nlp.ops.powers import pow, sqrt, square
 from tinygrad_nlp.ops.shape import astype
 
 __all__ = ["logsumexp", "max", "mean", "min", "prod", "std", "sum", "var", "vector_norm"]

@@ -2,11 +2,9 @@
 
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.explain import explained
-from tinygrad_nlp.ops.joining import Joining
 
 __all__ = [
     "astype",
-    "concat",
     "expand_dims",
     "flip",
     "matrix_transpose",
@@ -15,10 +13,8 @@ __all__ = [
     "reshape",
     "roll",
     "squeeze",
-    "stack",
     "tril",
     "triu",
-    "unstack",
 ]
 
 
@@ -45,7 +41,7 @@ def permute_dims(x, axes):
     >>> tn.permute_dims(tn.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    return x.transpose(axes)
+    return x.transpose(tuple(axes))
 
 
 @permute_dims.vjp("x")
@@ -206,59 +202,3 @@ _astype.primitive.__name__ = _astype.__name__ = "astype"
 @_astype.vjp("x")
 def _(g, x_dtype):
     return namespace(g).astype(g, x_dtype)
-
-
-@primitive(several=True)
-def unstack(x, *, axis=0):
-    """the slices x[0], x[1], … along an axis, as a tuple
-
-    >>> tn.unstack([1.0, 2.0])
-    (Tensor(1.), Tensor(2.))
-    """
-    return tuple(namespace(x).unstack(x, axis=axis))
-
-
-@unstack.vjp("x")
-def _(gs, axis):
-    return namespace(gs[0]).stack(gs, axis=axis)
-
-
-@explained
-def concat(arrays, /, *, axis=0):
-    """arrays laid end to end along an axis; axis=None flattens them first
-
-    >>> tn.concat([[1.0], [2.0, 3.0]])
-    Tensor([1., 2., 3.])
-    """
-    if axis is None:
-        arrays, axis = [reshape(x, (-1,)) for x in arrays], 0
-    return _concat(arrays, axis)
-
-
-def _slices(g, shapes, axis):
-    """What each array of a concatenation receives: its own stretch."""
-    axis, start, parts = axis % g.ndim, 0, []
-    for shape in shapes:
-        index = (slice(None),) * axis + (slice(start, start + shape[axis]),)
-        parts.append(g[index])
-        start += shape[axis]
-    return parts
-
-
-_concat = Joining("concat", lambda xp, arrays, axis: xp.concat(arrays, axis=axis), _slices)
-_stack = Joining(
-    "stack",
-    lambda xp, arrays, axis: xp.stack(arrays, axis=axis),
-    lambda g, shapes, axis: namespace(g).unstack(g, axis=axis),
-)
-
-
-@explained
-def stack(arrays, /, *, axis=0):
-    """arrays of one shape laid along a new axis
-
-    >>> tn.stack([[1.0, 2.0], [3.0, 4.0]])
-    Tensor([[1., 2.],
-            [3., 4.]])
-    """
-    return _stack(arrays, axis)
