@@ -8,6 +8,8 @@ _limits = None
 def set_num_threads(n: int) -> None:
     """Use at most n threads for matrix products from now on; importing the library changes nothing.
 
+    Raises ValueError unless n is an integer of at least 1.
+
     >>> tn.set_num_threads(1)
     """
     if not isinstance(n, int) or n < 1:

@@ -17,11 +17,12 @@ from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 
 def checkpoint(f: Callable, *inputs: Any) -> Any:
-    """f(*inputs), keeping only the inputs: the gradient runs f once more (Chen et al. 2016, arXiv:1604.06174).
+    """f(*inputs), keeping only the inputs; the gradient runs f again  (Chen et al. 2016, arXiv:1604.06174).  -> as f
 
     `f` may use any tensors (a layer's parameters): their gradients are found too. Random numbers of the library's
-    default generator are drawn again the same, so dropout keeps its mask; of another generator they would not be.
-    f must not depend on anything else, and what it uses must not change in between.
+    default generator are drawn again the same, so dropout keeps its mask; of another generator they would not be. f
+    must not depend on anything else, and what it uses must not change in between. Raises DtypeError for what f returns
+    that is no Tensor.
 
     >>> x = tn.Tensor(2.0, requires_grad=True)
     >>> tn.grad(tn.checkpoint(lambda x: x**3, x), x)

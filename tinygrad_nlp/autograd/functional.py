@@ -24,11 +24,13 @@ def grad(
     retain_graph: bool | None = None,
     allow_unused: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Vector-Jacobian product: dx_i = sum_k g_k . d y_k / d x_i for each input, as Tensors of the inputs' shapes.
+    """Vector-Jacobian product dx_i = Σ_k g_k · ∂y_k/∂x_i for each input.  outputs (...), inputs (...) -> as the inputs
 
     A missing cotangent stands for 1 and needs a scalar output. With `create_graph` the results can be differentiated
-    again. The kept arrays are released unless `retain_graph` (default: `create_graph`). An input that no output
-    depends on raises, or gives zeros with `allow_unused`.
+    again. The kept arrays are released unless `retain_graph` (default: `create_graph`). Raises ShapeError for
+    cotangents that do not fit the outputs, RuntimeError for an input that requires no gradient or that no output
+    depends on (`allow_unused` gives zeros), FreedGraphError for a released graph, DtypeError for outputs that are no
+    Tensors.
 
     >>> x = tn.Tensor([1.0, 2.0], requires_grad=True)
     >>> tn.grad(x**2, x, [1.0, 10.0])
@@ -83,7 +85,10 @@ def grad(
 
 
 def value_and_grad(f: Callable, inputs: Any) -> tuple[Any, Any]:
-    """(f(x), df/dx) of a scalar function; `inputs` is one array or a tuple, and so is the gradient.
+    """(f(x), df/dx) of a scalar function.  (...) -> (), (...); a tuple of inputs has a tuple of gradients
+
+    An input that f does not use has a gradient of 0. Raises ShapeError unless f returns a scalar, DtypeError for inputs
+    that are not floating-point and for what f returns that is no Tensor.
 
     >>> tn.value_and_grad(lambda x: x**2, 3.0)
     (Tensor(9.), Tensor(6.))
@@ -94,7 +99,11 @@ def value_and_grad(f: Callable, inputs: Any) -> tuple[Any, Any]:
 
 
 def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool = False) -> tuple[Any, Any]:
-    """(f(x), g . J): the cotangents have the outputs' structure; the result has the inputs'.
+    """(f(x), g · J), J_ij = ∂f_i/∂x_j.  x (N,), g (M,) -> (M,), (N,)
+
+    The cotangents have the outputs' structure, the result has the inputs'; a scalar f needs none. Raises ShapeError for
+    cotangents that do not fit the outputs, DtypeError for inputs that are not floating-point and for what f returns
+    that is no Tensor.
 
     >>> tn.vjp(lambda x: x**2, tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 10.0]))
     (Tensor([1., 4.]), Tensor([ 2., 40.]))
@@ -107,7 +116,10 @@ def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool 
 
 
 def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) -> tuple[Any, Any]:
-    """(f(x), J . v), by differentiating the vector-Jacobian product, which is linear in its cotangent.
+    """(f(x), J · v), J_ij = ∂f_i/∂x_j: the vector-Jacobian product, linear in its cotangent, differentiated by it.
+
+    x (N,), v (N,) -> (M,), (M,). Raises ShapeError for tangents that do not fit the inputs, DtypeError for inputs that
+    are not floating-point and for what f returns that is no Tensor.
 
     >>> tn.jvp(lambda x: x**2, tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 10.0]))
     (Tensor([1., 4.]), Tensor([ 2., 40.]))
@@ -126,7 +138,9 @@ def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) 
 
 
 def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
-    """J[i, j] = d f_i / d x_j, of shape `f(x).shape + x.shape`: one sweep per output element.
+    """J_ij = ∂f_i/∂x_j, one sweep per output element.  (N,) -> (M, N), for any shapes f(x).shape + x.shape
+
+    Raises DtypeError for inputs that are not floating-point and unless f returns one Tensor.
 
     >>> tn.jacobian(lambda x: x**2, np.asarray([1.0, 2.0]))
     Tensor([[2., 0.],
@@ -146,7 +160,10 @@ def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
 
 
 def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = False) -> Tensor:
-    """H[i, j] = d^2 f / dx_i dx_j of a scalar function of one array, of shape `x.shape + x.shape`.
+    """H_ij = ∂²f/∂x_i∂x_j of a scalar function of one array.  (N,) -> (N, N), for any shape x.shape + x.shape
+
+    Raises ShapeError unless f returns a scalar, DtypeError for inputs that are not floating-point and for what f
+    returns that is no Tensor.
 
     >>> tn.hessian(lambda x: tn.sum(x**3), np.asarray([1.0, 2.0]))
     Tensor([[ 6.,  0.],
@@ -160,7 +177,10 @@ def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = Fa
 
 
 def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
-    """(f(x), H v) of a scalar function: the gradient of <grad f, v>, without the Hessian.
+    """(f(x), H v) of a scalar function: the gradient of <∇f, v>, without the Hessian.  x (N,), v (N,) -> (), (N,)
+
+    Raises ShapeError for vectors that do not fit the inputs and unless f returns a scalar, DtypeError for inputs that
+    are not floating-point and for what f returns that is no Tensor.
 
     >>> tn.hvp(lambda x: tn.sum(x**3), np.asarray([1.0, 2.0]), np.asarray([1.0, 0.0]))
     (Tensor(9., dtype=float64), Tensor([6., 0.], dtype=float64))

@@ -268,7 +268,11 @@ class Primitive:
 
 
 def primitive(forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False) -> Any:
-    """Make a function of arrays differentiable: `broadcasts` for elementwise ones, `several` for tuples of outputs.
+    """Make a function of arrays y = f(x, …) differentiable; `f.vjp("x")` declares the rule g, … -> ∂<g, y>/∂x.
+
+    `broadcasts` is for elementwise functions, (...), (...) -> broadcast, whose gradients are summed back; `several` for
+    tuples of outputs. An input without a rule has no gradient; one that may be None has the default None. Raises
+    TypeError for *args, **kwargs and functions without a name, ValueError for a parameter named as what rules ask for.
 
     >>> @tn.primitive
     ... def cube(x):

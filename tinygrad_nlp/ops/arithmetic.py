@@ -21,7 +21,9 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def add(a, b):
-    """a + b
+    """a + b.  (...), (...) -> broadcast
+
+    Raises ShapeError where the shapes do not broadcast, DtypeError for what is no array or number.
 
     >>> tn.add([1.0, 2.0], 1)
     Tensor([2., 3.])
@@ -37,7 +39,9 @@ def _(g):
 
 @elementwise
 def subtract(a, b):
-    """a - b
+    """a - b.  (...), (...) -> broadcast
+
+    Raises ShapeError where the shapes do not broadcast, DtypeError for bools and for what is no array or number.
 
     >>> tn.subtract([1.0, 2.0], 1)
     Tensor([0., 1.])
@@ -57,7 +61,9 @@ def _(g):
 
 @elementwise
 def multiply(a, b):
-    """a b
+    """a b.  (...), (...) -> broadcast
+
+    Raises ShapeError where the shapes do not broadcast, DtypeError for what is no array or number.
 
     >>> tn.multiply([1.0, 2.0], [3.0, 4.0])
     Tensor([3., 8.])
@@ -77,7 +83,10 @@ def _(g, a):  # d(ab)/db = a
 
 @elementwise
 def divide(a, b):
-    """a / b
+    """a / b.  (...), (...) -> broadcast
+
+    The derivatives are infinite or undefined at b = 0, but 0 for a cotangent of 0. Integers give floats. Raises
+    ShapeError where the shapes do not broadcast, DtypeError for what is no array or number.
 
     >>> tn.divide([1.0, 3.0], 2)
     Tensor([0.5, 1.5])
@@ -99,7 +108,10 @@ def _(g, y, b):  # d(a/b)/db = -a/b^2 = -y/b
 
 @elementwise
 def remainder(a, b):
-    """a - b ⌊a / b⌋, of the sign of b; the jumps have no derivative of their own
+    """a - b ⌊a / b⌋, of the sign of b.  (...), (...) -> broadcast
+
+    The derivatives are 1 by a and -⌊a / b⌋ by b: the jumps have none of their own. Raises ShapeError where the shapes
+    do not broadcast, DtypeError for what is no array or number.
 
     >>> tn.remainder([5.0, -5.0], 3)
     Tensor([2., 1.])
@@ -119,7 +131,9 @@ def _(g, a, b):  # d/db = -⌊a / b⌋
 
 @elementwise
 def negative(x):
-    """-x
+    """-x.  (...) -> (...)
+
+    Raises DtypeError for bools and for what is no array or number.
 
     >>> tn.negative([1.0, -2.0])
     Tensor([-1.,  2.])
@@ -134,7 +148,9 @@ def _(g):
 
 @elementwise
 def positive(x):
-    """+x
+    """+x.  (...) -> (...)
+
+    Raises DtypeError for bools and for what is no array or number.
 
     >>> tn.positive([1.0, -2.0])
     Tensor([ 1., -2.])
@@ -149,7 +165,9 @@ def _(g):
 
 @explained
 def conj(x, /):
-    """The complex conjugate: x itself, as there are no complex tensors.
+    """The complex conjugate, x itself: there are no complex tensors.  (...) -> (...)
+
+    Raises DtypeError for bools and for what is no array or number.
 
     >>> tn.conj([1.0, -2.0])
     Tensor([ 1., -2.])
@@ -159,7 +177,9 @@ def conj(x, /):
 
 @explained
 def real(x, /):
-    """The real part: x itself, as there are no complex tensors.
+    """The real part, x itself: there are no complex tensors.  (...) -> (...)
+
+    Raises DtypeError for bools and for what is no array or number.
 
     >>> tn.real([1.0, -2.0])
     Tensor([ 1., -2.])

@@ -17,10 +17,11 @@ __all__ = ["einsum"]
 
 @explained
 def einsum(subscripts, /, *operands):
-    """Σ over the letters not in the output of the operands' product: "ij,jk->ik" is the matrix product.
+    """Σ over the letters not in the output of the operands' product.  "ij,jk->ik": (N, K), (K, M) -> (N, M)
 
-    A letter twice in one operand takes the diagonal, "..." stands for axes that broadcast; without "->" the output
-    has the letters that occur once, in alphabetical order. ShapeError where letters, axes and sizes do not fit.
+    A letter twice in one operand takes the diagonal, "..." stands for axes that broadcast; without "->" the output has
+    the letters that occur once, in alphabetical order. Raises ShapeError where letters, axes and sizes do not fit,
+    DtypeError for what is no text or array.
 
     >>> tn.einsum("ij,jk->ik", [[1.0, 2.0]], [[3.0], [4.0]])
     Tensor([[11.]])

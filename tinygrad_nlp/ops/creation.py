@@ -67,7 +67,11 @@ def _numeric(dtype):
 
 @explained
 def asarray(obj, /, *, dtype=None, device=None, copy=None):
-    """A Tensor of numbers, nested lists, an array or a Tensor; a Tensor keeps its graph.
+    """A Tensor of numbers, nested lists, an array or a Tensor.  (...) -> (...)
+
+    A Tensor keeps its graph, an array its memory unless `copy`; Python's floats become float32. Raises ShapeError for
+    ragged lists, DtypeError for what is no array or dtype, ValueError where `copy=False` cannot be, DeviceError for no
+    such device, RuntimeError for a list of tensors that require a gradient.
 
     >>> tn.asarray([1, 2])
     Tensor([1, 2])
@@ -84,7 +88,9 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
 
 
 def zeros(shape, *, dtype=float32, device=None):
-    """A tensor of 0.
+    """A tensor of 0.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.zeros(2)
     Tensor([0., 0.])
@@ -93,7 +99,9 @@ def zeros(shape, *, dtype=float32, device=None):
 
 
 def ones(shape, *, dtype=float32, device=None):
-    """A tensor of 1.
+    """A tensor of 1.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.ones(2)
     Tensor([1., 1.])
@@ -103,7 +111,10 @@ def ones(shape, *, dtype=float32, device=None):
 
 @explained
 def full(shape, fill_value, *, dtype=None, device=None):
-    """A tensor of one value.
+    """A tensor of one value, whose dtype it takes unless said.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size, number or dtype, DeviceError for no such
+    device.
 
     >>> tn.full((2,), 7.0)
     Tensor([7., 7.])
@@ -112,7 +123,9 @@ def full(shape, fill_value, *, dtype=None, device=None):
 
 
 def empty(shape, *, dtype=float32, device=None):
-    """A tensor whose values are not set.
+    """A tensor whose values are not set.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.empty((2, 3)).shape
     (2, 3)
@@ -121,7 +134,9 @@ def empty(shape, *, dtype=float32, device=None):
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=float32, device=None):
-    """1 on diagonal k, 0 elsewhere.
+    """x[i, j] = 1 where j = i + k, else 0; N columns unless said.  sizes N, M -> (N, M)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.eye(2)
     Tensor([[1., 0.],
@@ -131,7 +146,10 @@ def eye(n_rows, n_cols=None, /, *, k=0, dtype=float32, device=None):
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
-    """start, start + step, … below stop; integers give int64, other numbers float32.
+    """start, start + step, … below stop; integers give int64, other numbers float32.  -> (N,)
+
+    With one argument it is the stop, and the start 0. Raises ShapeError for a step of 0, DtypeError for what is no
+    number or dtype, DeviceError for no such device.
 
     >>> tn.arange(3)
     Tensor([0, 1, 2])
@@ -144,7 +162,9 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
 
 
 def linspace(start, stop, /, num, *, dtype=float32, device=None, endpoint=True):
-    """num evenly spaced numbers from start to stop.
+    """x_i = start + i (stop - start) / (N - 1), N = `num`; over N without the endpoint.  -> (N,)
+
+    Raises ShapeError for a negative N, DtypeError for what is no number or dtype, DeviceError for no such device.
 
     >>> tn.linspace(0, 1, 3)
     Tensor([0. , 0.5, 1. ])
@@ -154,7 +174,9 @@ def linspace(start, stop, /, num, *, dtype=float32, device=None, endpoint=True):
 
 @explained
 def zeros_like(x, /, *, dtype=None, device=None):
-    """A tensor of 0 of the shape and dtype of x.
+    """A tensor of 0 of the shape and dtype of x.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.zeros_like([5, 6])
     Tensor([0, 0])
@@ -164,7 +186,9 @@ def zeros_like(x, /, *, dtype=None, device=None):
 
 @explained
 def ones_like(x, /, *, dtype=None, device=None):
-    """A tensor of 1 of the shape and dtype of x.
+    """A tensor of 1 of the shape and dtype of x.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.ones_like([5, 6])
     Tensor([1, 1])
@@ -174,7 +198,9 @@ def ones_like(x, /, *, dtype=None, device=None):
 
 @explained
 def empty_like(x, /, *, dtype=None, device=None):
-    """A tensor of the shape and dtype of x whose values are not set.
+    """A tensor of the shape and dtype of x whose values are not set.  (...) -> (...)
+
+    Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.empty_like([1.0, 2.0]).shape
     (2,)
@@ -184,7 +210,9 @@ def empty_like(x, /, *, dtype=None, device=None):
 
 @explained
 def full_like(x, /, fill_value, *, dtype=None, device=None):
-    """A tensor of one value, of the shape and dtype of x.
+    """A tensor of one value, of the shape and dtype of x.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.full_like([1.0, 2.0], 7)
     Tensor([7., 7.])
@@ -202,7 +230,10 @@ def _like(name, x, dtype, device):
 
 @explained
 def from_dlpack(x, /, *, device=None, copy=None):
-    """A tensor around the memory of another library's CPU or GPU array.
+    """A tensor around the memory of another library's CPU or GPU array.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what has no `__dlpack__`, DeviceError for no such device,
+    RuntimeError for a Tensor that requires a gradient.
 
     >>> tn.from_dlpack(np.arange(3))
     Tensor([0, 1, 2])
@@ -216,7 +247,9 @@ def from_dlpack(x, /, *, device=None, copy=None):
 
 @primitive
 def to_device(x, device):
-    """x on another device; the gradient travels back
+    """x on another device, where the gradient comes back from.  (...) -> (...)
+
+    Raises DeviceError for no such device, DtypeError for what is no array or number.
 
     >>> tn.to_device([1.0], "cpu")
     Tensor([1.])

@@ -14,7 +14,10 @@ __all__ = ["cumulative_prod", "cumulative_sum", "diff"]
 
 @primitive
 def cumulative_sum(x, *, axis=None, dtype=None, include_initial=False):
-    """y_i = Σ_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 0 in front if `include_initial`
+    """y_i = Σ_{j ≤ i} x_j along an axis, optional for one.  (..., N, ...) -> (..., N, ...)
+
+    With `include_initial` y_0 = 0 comes first, and the axis has N + 1 places. Raises AxisError for an axis that is not
+    there, ShapeError where it is missing, DtypeError for what is no array or dtype.
 
     >>> tn.cumulative_sum([1.0, 2.0, 3.0])
     Tensor([1., 3., 6.])
@@ -37,7 +40,10 @@ def _sums_from(xp, x, axis):
 
 @primitive
 def cumulative_prod(x, *, axis=None, dtype=None, include_initial=False):
-    """y_i = Π_{j ≤ i} x_j along an axis (optional for one axis), with y_0 = 1 in front if `include_initial`
+    """y_i = Π_{j ≤ i} x_j along an axis, optional for one.  (..., N, ...) -> (..., N, ...)
+
+    With `include_initial` y_0 = 1 comes first, and the axis has N + 1 places. Factors of 0 have their gradient. Raises
+    AxisError for an axis that is not there, ShapeError where it is missing, DtypeError for what is no array or dtype.
 
     >>> tn.cumulative_prod([1.0, 2.0, 3.0])
     Tensor([1., 2., 6.])
@@ -61,7 +67,11 @@ def _(g, y, x, axis, include_initial):  # dx_i = Σ_{k ≥ i} g_k Π_{j ≤ k, j
 
 @explained
 def diff(x, *, axis=-1, n=1, prepend=None, append=None):
-    """y_i = x_{i+1} - x_i along an axis, n times; `prepend` and `append` are laid before and behind x first
+    """y_i = x_{i+1} - x_i along an axis, n times.  (..., N, ...) -> (..., N - n, ...)
+
+    `prepend` and `append` are laid before and behind x first, and have gradients too. Raises AxisError for an axis that
+    is not there, ShapeError where the arrays do not join, ValueError for n < 0, DtypeError for bools and for what is no
+    array.
 
     >>> tn.diff([1.0, 4.0, 9.0])
     Tensor([3., 5.])

@@ -70,7 +70,9 @@ class IntInfo:
 
 @explained
 def finfo(type, /):
-    """The limits of a floating-point dtype, or of a tensor's: bits, eps, max, min, smallest_normal.
+    """The limits of a floating-point dtype or of a tensor's: bits, eps, max, min, smallest_normal.  dtype -> FloatInfo
+
+    Raises DtypeError for another dtype.
 
     >>> tn.finfo(tn.float32).bits
     32
@@ -81,7 +83,9 @@ def finfo(type, /):
 
 @explained
 def iinfo(type, /):
-    """The limits of an integer dtype, or of a tensor's: bits, max, min.
+    """The limits of an integer dtype or of a tensor's: bits, max, min.  dtype -> IntInfo
+
+    Raises DtypeError for another dtype.
 
     >>> tn.iinfo(tn.int8).max
     127
@@ -92,7 +96,9 @@ def iinfo(type, /):
 
 @explained
 def isdtype(dtype, kind):
-    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", "numeric", …
+    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", ….  dtype, kind -> bool
+
+    Raises DtypeError for what is no dtype, ValueError for an unknown kind.
 
     >>> tn.isdtype(tn.float32, "real floating")
     True
@@ -102,7 +108,9 @@ def isdtype(dtype, kind):
 
 @explained
 def result_type(*arrays_and_dtypes):
-    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak.
+    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak.  dtypes -> dtype
+
+    Raises DtypeError for what is none of these, ValueError where nothing is given.
 
     >>> tn.result_type(tn.float32, tn.float64)
     dtype('float64')
@@ -112,7 +120,9 @@ def result_type(*arrays_and_dtypes):
 
 @explained
 def can_cast(from_, to, /):
-    """Whether a dtype, or a tensor's, converts to another under the promotion rules.
+    """Whether a dtype or a tensor's converts to another under the promotion rules.  dtype, dtype -> bool
+
+    Raises DtypeError for what is no dtype, numbers included.
 
     >>> tn.can_cast(tn.int32, tn.int64)
     True
@@ -162,7 +172,7 @@ class Info:
 
 
 def __array_namespace_info__():  # noqa: N807
-    """What this namespace can do: capabilities, devices, default and supported dtypes.
+    """What this namespace can do: capabilities, devices, default and supported dtypes.  -> Info
 
     >>> tn.__array_namespace_info__().default_device()
     'cpu'

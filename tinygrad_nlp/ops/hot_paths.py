@@ -40,7 +40,11 @@ _embedding = Fused(embedding_kernel, "table indices", (0,))
 
 @explained
 def softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
-    """p = exp(x/τ) / Σ exp(x/τ) over an axis, 0 where not `keep`; a row that keeps nothing is 0  (E05).
+    """p = exp(x/τ) / Σ exp(x/τ) over an axis, τ the `temperature`  (E05).  (..., C) -> (..., C)
+
+    Where not `keep` p = 0, without a gradient; a row that keeps nothing is 0. Raises AxisError for an axis that is not
+    there, ShapeError where `keep` does not broadcast to x, DtypeError for integers and a `keep` that is not bool,
+    ValueError for τ ≤ 0.
 
     >>> tn.softmax([1.0, 1.0])
     Tensor([0.5, 0.5])
@@ -50,7 +54,10 @@ def softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.
 
 @explained
 def log_softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
-    """x/τ - ln Σ exp(x/τ) over an axis, -∞ where not `keep`  (E05).
+    """x/τ - ln Σ exp(x/τ) over an axis, τ the `temperature`  (E05).  (..., C) -> (..., C)
+
+    Where not `keep` it is -∞, without a gradient. Raises AxisError for an axis that is not there, ShapeError where
+    `keep` does not broadcast to x, DtypeError for integers and a `keep` that is not bool, ValueError for τ ≤ 0.
 
     >>> tn.log_softmax([0.0])
     Tensor([0.])
@@ -76,7 +83,11 @@ def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
 
 @explained
 def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
-    """L_n = -ln softmax(x_n)[target_n], one loss a row, 0 where ignored.  (..., C), (...) -> (...)  (E06, E45)
+    """L_n = -ln softmax(x_n)[target_n], one loss a row  (E06, E45).  (..., C), (...) -> (...)
+
+    A target `ignore_index` has a loss and a gradient of 0; smoothed by ε: (1 - ε) L - ε/C Σ ln softmax(x). Raises
+    ShapeError where x and target do not fit, IndexError for a target that is no class, DtypeError for integer x and for
+    targets that are not int32 or int64, ValueError for ε outside [0, 1].
 
     >>> tn.cross_entropy([[1e3, 0.0]], [0])
     Tensor([0.])
@@ -90,9 +101,10 @@ def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smooth
 
 @explained
 def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activation: str = "none") -> Tensor:
-    """y = act(x Wᵀ + b) + residual.  (..., K), (N, K), (N,), (..., N) -> (..., N)  (E12, E40)
+    """y = act(x Wᵀ + b) + residual  (E12, E40).  (..., K), (N, K), (N,), (..., N) -> (..., N)
 
-    `activation` is none, relu, gelu or gelu_tanh.
+    `activation` is none, relu (its derivative at 0 is 0), gelu or gelu_tanh. Raises ShapeError where the sizes do not
+    fit, DtypeError for integers, ValueError for another activation.
 
     >>> tn.linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
     Tensor([[11.5]])
@@ -111,7 +123,8 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activ
 def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: float = 1e-5) -> Any:
     """y = γ (h - mean h) / √(var h + ε) + β over the last axis, h = x + residual  (E41, E42).
 
-    (..., C), (C,), (C,) -> (..., C); with a residual of the shape of x, the pair (y, h).
+    (..., C), (C,), (C,) -> (..., C); with a residual of the shape of x, the pair (y, h). Raises ShapeError where the
+    sizes do not fit, DtypeError for integers.
 
     >>> tn.layer_norm([[-1.0, 1.0]], [2.0, 2.0], [0.0, 0.0], eps=0.0)
     Tensor([[-2.,  2.]])
@@ -145,7 +158,9 @@ def attention(
 
     (B, H, T, D), (B, H, S, D), (B, H, S, Dv) -> (B, H, T, Dv). `keep` (True = may attend) broadcasts to (B, H, T, S);
     `key_lengths` (B,) counts valid keys; `causal` lets query i see keys j <= i + S - T. A query that may attend to
-    nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight.
+    nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight. Raises ShapeError
+    where the shapes do not fit, IndexError for key lengths beyond 0 … S, DtypeError for integer Q, K, V and masks that
+    are not bool, ValueError for a dropout outside [0, 1).
 
     >>> tn.attention([[[[1.0]]]], [[[[1.0], [1.0]]]], [[[[2.0], [4.0]]]])
     Tensor([[[[3.]]]])
@@ -167,7 +182,11 @@ def attention(
 
 @explained
 def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Tensor:
-    """The rows of a table at integer indices; the gradient of `padding_idx` is 0.  (V, D), (...) -> (..., D)  (E02)
+    """The rows of a table at integer indices  (E02).  (V, D), (...) -> (..., D)
+
+    Repeated rows sum their gradients; that of `padding_idx` is 0. Raises IndexError for a row that is not there,
+    ShapeError for a table that is no matrix, DtypeError for an integer table and for indices that are not int32 or
+    int64.
 
     >>> tn.embedding([[1.0, 2.0], [3.0, 4.0]], [1])
     Tensor([[3., 4.]])
@@ -177,7 +196,10 @@ def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Te
 
 @explained
 def dropout(x: Any, p: float, *, generator: random.Generator | None = None) -> Tensor:
-    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16).
+    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16).  (...) -> (...)
+
+    The gradient has the same mask and scale. Raises ValueError for p outside [0, 1], DtypeError for what is no array or
+    number.
 
     >>> tn.dropout([1.0, 2.0], 0.0)
     Tensor([1., 2.])

@@ -24,7 +24,10 @@ _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 @primitive
 def getitem(x, index):
-    """x[index]: integers, slices, None, ..., boolean and integer arrays
+    """x[index]: integers, slices, None, ..., boolean and integer arrays.  (N, C) -> (C,) for an integer
+
+    A place that is read twice gets the sum of both gradients. Raises IndexError for an index that x does not have,
+    DtypeError for what is no array or number.
 
     >>> tn.getitem([1.0, 2.0, 3.0], slice(1, None))
     Tensor([2., 3.])
@@ -79,7 +82,11 @@ _put = _Put("put", _put_forward, lambda g, shapes, how: [g[i] for i in how[1]])
 
 @explained
 def take(x, indices, *, axis=None):
-    """The slices of x at integer indices along an axis (optional for one axis); repeats sum in the gradient.
+    """The slices of x at integer indices along an axis, optional for one.  (N, C), (M,) -> (M, C) for axis=0
+
+    A slice that is taken twice gets the sum of both gradients. Raises AxisError for an axis that is not there,
+    ShapeError where it is missing, IndexError for an index that is not there, DtypeError for indices that are no
+    integers.
 
     >>> tn.take([1.0, 2.0, 3.0], [2, 0])
     Tensor([3., 1.])
@@ -107,7 +114,10 @@ def _(g, x_shape, indices, axis):
 
 @explained
 def scatter_add(updates, indices, n_rows):
-    """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)
+    """T[r] = Σ_{n: indices[n] = r} updates[n]  (E02).  (N, D), (N,) -> (n_rows, D)
+
+    Raises ShapeError where the shapes do not fit, IndexError for a row that is not there, DtypeError for indices that
+    are no integers.
 
     >>> tn.scatter_add([[1.0], [2.0], [4.0]], [0, 0, 1], 2)
     Tensor([[3.],
@@ -130,7 +140,11 @@ def _(g, indices):  # row n went to row indices[n]
 
 @explained
 def take_along_axis(x, indices, *, axis=-1):
-    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis; other axes broadcast.
+    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis.  (N, C), (N, K) -> (N, K) for axis=1
+
+    The other axes broadcast; an element that is taken twice gets the sum of both gradients. Raises AxisError for an
+    axis that is not there, ShapeError for another number of axes, IndexError for an index that is not there, DtypeError
+    for indices that are no integers.
 
     >>> tn.take_along_axis([[1.0, 2.0]], [[1]], axis=1)
     Tensor([[2.]])
@@ -153,7 +167,10 @@ def _(g, x_shape, indices, axis):
 
 @explained
 def sort(x, *, axis=-1, descending=False, stable=True):
-    """The elements in order along an axis; equal ones keep theirs.
+    """The elements in order along an axis.  (..., N, ...) -> (..., N, ...)
+
+    Equal ones keep their order, also descending; the gradient returns to where each came from. Raises AxisError for an
+    axis that is not there, DtypeError for what is no array or number.
 
     >>> tn.sort([3.0, 1.0, 2.0])
     Tensor([1., 2., 3.])

@@ -48,7 +48,9 @@ def plain(x):
 
 @primitive(several=True)
 def unstack(x, *, axis=0):
-    """the slices x[0], x[1], … along an axis, as a tuple
+    """The slices x[0], x[1], … along an axis, as a tuple.  (N, C) -> N times (C,)
+
+    Raises AxisError for an axis that is not there, ShapeError for a number, DtypeError for what is no array or axis.
 
     >>> tn.unstack([1.0, 2.0])
     (Tensor(1.), Tensor(2.))
@@ -63,7 +65,10 @@ def _(gs, axis):
 
 @explained
 def concat(arrays, /, *, axis=0):
-    """arrays laid end to end along an axis; axis=None flattens them first
+    """Arrays laid end to end along an axis; axis=None flattens them first.  [(N, C), (M, C)] -> (N + M, C)
+
+    Each gets its own stretch of the gradient. Raises AxisError for an axis that is not there, ShapeError where the
+    other axes differ, ValueError for no arrays, DtypeError for what is no array or axis.
 
     >>> tn.concat([[1.0], [2.0, 3.0]])
     Tensor([1., 2., 3.])
@@ -93,7 +98,10 @@ _stack = Joining(
 
 @explained
 def stack(arrays, /, *, axis=0):
-    """arrays of one shape laid along a new axis
+    """Arrays of one shape laid along a new axis.  [(N, C), (N, C)] -> (2, N, C)
+
+    Each gets its own slice of the gradient. Raises AxisError for a place that is not there, ShapeError where the shapes
+    differ, ValueError for no arrays, DtypeError for what is no array or axis.
 
     >>> tn.stack([[1.0, 2.0], [3.0, 4.0]])
     Tensor([[1., 2.],

@@ -17,6 +17,8 @@ __all__ = ["diagonal", "matrix_norm", "trace"]
 def diagonal(x, *, offset=0):
     """y[..., i] = x[..., i, i + offset].  (..., N, M) -> (..., min(N, M)) for offset 0
 
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array or offset.
+
     >>> tn.diagonal([[1.0, 2.0], [3.0, 4.0]])
     Tensor([1., 4.])
     """
@@ -30,6 +32,8 @@ def diagonal(x, *, offset=0):
 def trace(x, *, offset=0, dtype=None):
     """Σ_i x[..., i, i + offset].  (..., N, M) -> (...)
 
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array, offset or dtype.
+
     >>> tn.trace([[1.0, 2.0], [3.0, 4.0]])
     Tensor(5.)
     """
@@ -40,8 +44,9 @@ def trace(x, *, offset=0, dtype=None):
 def matrix_norm(x, *, keepdims=False, ord="fro"):
     """The norm of each matrix: "fro" (Σ x²)^(1/2), inf the largest row sum of |x|, 1 the largest column sum.
 
-    -inf and -1 take the smallest. (..., N, M) -> (...). Derivative 0 of "fro" at the origin; ties share equally. The
-    norms of singular values (2, -2, "nuc") are not offered: ValueError.
+    -inf and -1 take the smallest. (..., N, M) -> (...). The derivative of "fro" at the origin is 0; ties share equally.
+    The norms of singular values (2, -2, "nuc") are not offered. Raises ShapeError for fewer than two axes, ValueError
+    for another `ord`, DtypeError for what is no array or number.
 
     >>> tn.matrix_norm([[3.0, 0.0], [0.0, 4.0]])
     Tensor(5.)

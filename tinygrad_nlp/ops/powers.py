@@ -10,7 +10,10 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def pow(a, b):
-    """a^b; a negative number has powers by whole numbers only, and no derivative by b
+    """a^b.  (...), (...) -> broadcast
+
+    A negative a has powers by whole b only, and no derivative by b; at a = 0 the derivative by b is 0 for b ≥ 0. Raises
+    ShapeError where the shapes do not broadcast, DtypeError for what is no array or number.
 
     >>> tn.pow([2.0, 3.0], 2)
     Tensor([4., 9.])
@@ -37,7 +40,9 @@ def _(g, y, a, b):  # d(a^b)/db = a^b ln a, 0 at a = 0 where b >= 0
 
 @elementwise
 def square(x):
-    """x^2
+    """x².  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.square([2.0, -3.0])
     Tensor([4., 9.])
@@ -52,7 +57,9 @@ def _(g, x):  # d(x^2)/dx = 2x
 
 @elementwise
 def reciprocal(x):
-    """1 / x
+    """1 / x.  (...) -> (...)
+
+    The derivative is infinite at 0, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.reciprocal([2.0, 4.0])
     Tensor([0.5 , 0.25])
@@ -67,7 +74,9 @@ def _(g, x):  # d(1/x)/dx = -1/x^2
 
 @elementwise
 def sqrt(x):
-    """x^(1/2)
+    """x^(1/2).  (...) -> (...)
+
+    The derivative is infinite at 0, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.sqrt([4.0, 9.0])
     Tensor([2., 3.])
@@ -82,7 +91,10 @@ def _(g, y):  # d(sqrt x)/dx = 1 / (2 sqrt x)
 
 @elementwise
 def hypot(a, b):
-    """(a^2 + b^2)^(1/2), without overflow; derivative 0 at the origin
+    """(a² + b²)^(1/2), without overflow.  (...), (...) -> broadcast
+
+    Both derivatives at the origin are 0. Raises ShapeError where the shapes do not broadcast, DtypeError for what is no
+    array or number.
 
     >>> tn.hypot(3.0, 4.0)
     Tensor(5.)

@@ -17,7 +17,10 @@ __all__ = ["broadcast_arrays", "broadcast_to", "meshgrid", "repeat", "tile"]
 
 @primitive
 def broadcast_to(x, shape):
-    """x repeated along axes of size 1 and new leading axes
+    """x repeated along axes of size 1 and new leading axes.  (1, C), (N, C) -> (N, C)
+
+    The gradient sums the copies. Raises ShapeError for a shape that x does not broadcast to, DtypeError for what is no
+    array or shape.
 
     >>> tn.broadcast_to([1.0, 2.0], (2, 2))
     Tensor([[1., 2.],
@@ -33,7 +36,10 @@ def _(g, x_shape):
 
 @explained
 def broadcast_arrays(*arrays):
-    """The arrays, each repeated to the shape they broadcast to.
+    """The arrays, each repeated to the shape they broadcast to.  (N, 1), (C,) -> [(N, C), (N, C)]
+
+    The gradients sum the copies. Raises ShapeError where the shapes do not broadcast, DtypeError for what is no array
+    or number.
 
     >>> tn.broadcast_arrays([1.0, 2.0], [[3.0]])
     [Tensor([[1., 2.]]), Tensor([[3., 3.]])]
@@ -48,7 +54,10 @@ def broadcast_arrays(*arrays):
 
 @explained
 def meshgrid(*arrays, indexing="xy"):
-    """The coordinates of a grid: one array of the grid's shape for each vector of coordinates.
+    """The coordinates of a grid, one array for each vector.  (N,), (M,) -> [(M, N), (M, N)], (N, M) for "ij"
+
+    The gradients sum the copies. Raises ShapeError for what has more than one axis, ValueError for an indexing that is
+    not "xy" or "ij", DtypeError for what is no array or number.
 
     >>> tn.meshgrid([1, 2], [3])
     [Tensor([[1, 2]]), Tensor([[3, 3]])]
@@ -66,7 +75,9 @@ def meshgrid(*arrays, indexing="xy"):
 
 @explained
 def tile(x, repetitions, /):
-    """x laid out repetitions[i] times along axis i.
+    """x laid out repetitions[i] times along axis i.  (N, C), (2, 3) -> (2 N, 3 C)
+
+    The gradient sums the copies. Raises ShapeError for negative repetitions, DtypeError for what is no array or tuple.
 
     >>> tn.tile([1.0, 2.0], (2,))
     Tensor([1., 2., 1., 2.])
@@ -81,7 +92,10 @@ def tile(x, repetitions, /):
 
 @explained
 def repeat(x, repeats, /, *, axis=None):
-    """Each slice along an axis `repeats` times in a row: one number, or one for each slice; axis=None flattens.
+    """Each slice along an axis `repeats` times in a row.  (N, C) -> (2 N, C) for axis=0 and 2
+
+    One number, or one for each slice; axis=None flattens. The gradient sums the copies. Raises AxisError for an axis
+    that is not there, ShapeError for negative or too few numbers, DtypeError for what is no array or number.
 
     >>> tn.repeat([1.0, 2.0], 2)
     Tensor([1., 1., 2., 2.])

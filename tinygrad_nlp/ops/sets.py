@@ -34,7 +34,8 @@ class UniqueInverse(NamedTuple):
 def unique_all(x):
     """The distinct values v, where each is first, inverse indices with v[inverse] = x, and counts.
 
-    (...) -> values, indices (M,), inverse_indices (...), counts (M,)
+    (...) -> values (M,), indices (M,), inverse_indices (...), counts (M,). Constants of the graph. Raises DtypeError
+    for what is no array.
 
     >>> tn.unique_all([2, 1, 2]).inverse_indices
     Tensor([1, 0, 1])
@@ -49,6 +50,8 @@ def unique_all(x):
 def unique_counts(x):
     """The distinct values, and how often each occurs.  (...) -> values (M,), counts (M,)
 
+    Constants of the graph. Raises DtypeError for what is no array.
+
     >>> tn.unique_counts([2, 1, 2]).counts
     Tensor([1, 2])
     """
@@ -60,6 +63,8 @@ def unique_counts(x):
 def unique_inverse(x):
     """The distinct values v, and the indices with v[inverse] = x.  (...) -> values (M,), inverse_indices (...)
 
+    Constants of the graph. Raises DtypeError for what is no array.
+
     >>> tn.unique_inverse([2, 1, 2]).inverse_indices
     Tensor([1, 0, 1])
     """
@@ -70,6 +75,8 @@ def unique_inverse(x):
 @explained
 def unique_values(x):
     """The distinct values.  (...) -> (M,)
+
+    A constant of the graph. Raises DtypeError for what is no array.
 
     >>> tn.unique_values([2, 1, 2])
     Tensor([1, 2])

@@ -20,7 +20,10 @@ __all__ = [
 
 @primitive
 def reshape(x, shape, *, copy=None):
-    """the same elements in row-major order under another shape; one size may be -1
+    """The same elements in row-major order under another shape; one size may be -1.  (2, 3), (3, 2) -> (3, 2)
+
+    Raises ShapeError for a shape of another size, or where `copy=False` cannot be, DtypeError for what is no array or
+    shape.
 
     >>> tn.reshape([1.0, 2.0, 3.0, 4.0], (2, 2))
     Tensor([[1., 2.],
@@ -36,7 +39,9 @@ def _(g, x_shape):
 
 @primitive
 def permute_dims(x, axes):
-    """axis i of the result is axis axes[i] of x
+    """Axis i of the result is axis axes[i] of x.  (A, B, C), (2, 0, 1) -> (C, A, B)
+
+    Raises ShapeError for axes that are no permutation, DtypeError for what is no array or axes.
 
     >>> tn.permute_dims(tn.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
@@ -52,7 +57,9 @@ def _(g, axes):  # the inverse permutation
 
 @primitive
 def matrix_transpose(x):
-    """the last two axes exchanged.  (..., N, C) -> (..., C, N)
+    """y[..., j, i] = x[..., i, j].  (..., N, C) -> (..., C, N)
+
+    Raises AxisError for fewer than two axes, DtypeError for what is no array or number.
 
     >>> tn.matrix_transpose([[1.0, 2.0]])
     Tensor([[1.],
@@ -68,7 +75,9 @@ def _(g):
 
 @primitive
 def moveaxis(x, source, destination):
-    """axes moved to new places, the others in order
+    """Axes moved to new places, the others in order.  (A, B, C), 0, -1 -> (B, C, A)
+
+    Raises AxisError for an axis that is not there, DtypeError for what is no array or axis.
 
     >>> tn.moveaxis(tn.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
@@ -83,7 +92,9 @@ def _(g, source, destination):
 
 @primitive
 def expand_dims(x, axis=0):
-    """a new axis of size 1
+    """A new axis of size 1.  (N, C) -> (1, N, C) for axis 0
+
+    Raises AxisError for a place that is not there, DtypeError for what is no array or axis.
 
     >>> tn.expand_dims([1.0, 2.0], axis=1).shape
     (2, 1)
@@ -98,7 +109,10 @@ def _(g, x_shape):
 
 @primitive
 def squeeze(x, axis):
-    """axes of size 1 taken away
+    """Axes of size 1 taken away.  (1, C), 0 -> (C,)
+
+    Raises AxisError for an axis that is not there, ShapeError for one of another size, DtypeError for what is no array
+    or axis.
 
     >>> tn.squeeze([[1.0]], 0)
     Tensor([1.])
@@ -113,7 +127,9 @@ def _(g, x_shape):
 
 @primitive
 def flip(x, *, axis=None):
-    """the order reversed along axes
+    """The order reversed along axes, all by default.  (...) -> (...)
+
+    Raises AxisError for an axis that is not there, DtypeError for what is no array or axis.
 
     >>> tn.flip([1.0, 2.0])
     Tensor([2., 1.])
@@ -128,7 +144,10 @@ def _(g, axis):
 
 @primitive
 def roll(x, shift, *, axis=None):
-    """elements shifted round along axes
+    """y[(i + shift) mod N] = x[i] along axes, or in the flattened array.  (..., N, ...) -> (..., N, ...)
+
+    Raises AxisError for an axis that is not there, ShapeError where shifts and axes do not pair up, DtypeError for what
+    is no array or number.
 
     >>> tn.roll([1.0, 2.0, 3.0], 1)
     Tensor([3., 1., 2.])
@@ -144,7 +163,9 @@ def _(g, shift, axis):
 
 @primitive
 def tril(x, *, k=0):
-    """the lower triangle, zero above diagonal k
+    """x[..., i, j] where j ≤ i + k, else 0.  (..., N, M) -> (..., N, M)
+
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array or k.
 
     >>> tn.tril([[1.0, 2.0], [3.0, 4.0]])
     Tensor([[1., 0.],
@@ -166,7 +187,9 @@ def _(g, k):
 
 @primitive
 def triu(x, *, k=0):
-    """the upper triangle, zero below diagonal k
+    """x[..., i, j] where j ≥ i + k, else 0.  (..., N, M) -> (..., N, M)
+
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array or k.
 
     >>> tn.triu([[1.0, 2.0], [3.0, 4.0]])
     Tensor([[1., 2.],
@@ -183,7 +206,10 @@ def _(g, k):
 
 @explained
 def astype(x, dtype, /, *, copy=True, device=None):
-    """x in another dtype; the gradient returns in the dtype of x, and none from integers
+    """x in another dtype.  (...) -> (...)
+
+    The gradient returns in the dtype of x; none flows through integers and bools. Raises DtypeError for what is no
+    array or dtype of numbers, DeviceError for no such device.
 
     >>> tn.astype([1.5, 2.5], tn.int64)
     Tensor([1, 2])
