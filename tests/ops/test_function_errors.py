@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import numpy as np
 import pytest
+from mistakes import MISTAKES
 
 import tinygrad_nlp as tn
-from tinygrad_nlp import DeviceError, DtypeError, ShapeError, Tensor
+from tinygrad_nlp import DeviceError, DtypeError, ShapeError, Tensor, ops
 
 X = np.ones((2, 3))
 OTHER = np.ones((4, 5))
@@ -69,6 +71,34 @@ INDICES = {  # calls with an index that is not there
     "embedding": lambda i: tn.embedding(X.T, [0, i]),
     "cross_entropy": lambda i: tn.cross_entropy(X, [0, i]),
 }
+
+
+def documented(name):
+    """The errors that a function's docstring says it raises."""
+    told = re.search(r"Raises\s(.*?)\.(\s|$)", inspect.getdoc(getattr(tn, name)), re.DOTALL)
+    return set(re.findall(r"\w+Error", told[1])) if told else set()
+
+
+@pytest.mark.parametrize("name", sorted(MISTAKES))
+def test_the_docstring_names_the_errors(name):
+    assert documented(name) == {error.__name__ for error in MISTAKES[name]}
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "call"),
+    [
+        pytest.param(name, error, call, id=f"{name}-{error.__name__}-{i}")
+        for name, errors in sorted(MISTAKES.items())
+        for error, calls in errors.items()
+        for i, call in enumerate(calls)
+    ],
+)
+def test_a_mistake_raises_what_the_docstring_says(name, error, call):
+    """That very class, not one below it; functions of ops name themselves, but where a graph would be cut."""
+    with pytest.raises(error) as caught:
+        call()
+    assert caught.type is error
+    assert name not in ops.names or error is RuntimeError or str(caught.value).startswith(name)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -30,6 +30,11 @@ def library_error(function: str, error: Exception, inputs: Sequence[Any]) -> Exc
     return kind(f"{function} of {shapes}: {message}")
 
 
+def no_numbers(x: Any) -> str:
+    """What an operand is instead of numbers, None or an array of text or objects; "" for everything else."""
+    return "None" if x is None else str(x.dtype) if is_array(x) and x.dtype.kind in "OUSV" else ""
+
+
 def renamed(function: str, error: Exception) -> Exception:
     """An error of the same class whose message begins with the function's name; of a TypeError, a DtypeError."""
     kind: type[Exception] = IndexError if isinstance(error, IndexError) else ValueError

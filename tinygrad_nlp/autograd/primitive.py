@@ -30,7 +30,7 @@ from nlp_kernels.errors import DtypeError, TinygradError
 from tinygrad_nlp.autograd import anomaly, operators
 from tinygrad_nlp.autograd.arrays import is_array, namespace
 from tinygrad_nlp.autograd.convert import as_array, operand
-from tinygrad_nlp.autograd.explain import library_error
+from tinygrad_nlp.autograd.explain import library_error, no_numbers
 from tinygrad_nlp.autograd.modes import ANOMALY, RECORD, mode
 from tinygrad_nlp.autograd.node import Node, Output, tick
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
@@ -238,6 +238,8 @@ class Primitive:
         """The result of a call that is not recorded, is watched for anomalies, or has several outputs."""
         y = self._output(y) if self.several else y
         flags, outputs = mode.get(), y if self.several else (y,)
+        if any(map(no_numbers, outputs)):
+            raise DtypeError(f"{self.__name__}: there are no tensors of dtype {outputs[0].dtype}")
         node = None
         if flags & RECORD and any(n is not None for n in nodes) and (self.several or y.dtype.kind in "fc"):
             node = Node(self, nodes, kept, [(a.shape, a.dtype) for a in y] if self.several else y.shape)
@@ -259,9 +261,9 @@ class Primitive:
 
     def explain(self, error: Exception, inputs: tuple) -> None:
         """Raise the library's error for one of NumPy's or CuPy's; a mistake of `forward` itself stays as it is."""
-        missing = [n for n, x in zip(self.inputs, inputs, strict=True) if x is None and n in self.names]
-        if missing and missing[0] not in self.optional:
-            raise DtypeError(f"{self.__name__}: its operand {missing[0]} is None, not an array") from error
+        for n, x in zip(self.inputs, inputs, strict=True):
+            if n in self.names and (what := no_numbers(x)) and not (x is None and n in self.optional):
+                raise DtypeError(f"{self.__name__}: its operand {n} is {what}, not an array of numbers") from error
         explained = isinstance(error, TinygradError) and str(error).startswith(self.__name__)
         if not explained and not isinstance(error, AttributeError):
             raise library_error(self.__name__, error, inputs) from error

@@ -51,9 +51,8 @@ def on_device(device):
 
 def _new(function, device, *args, dtype, **params):
     """What the function of a device's array module makes."""
-    xp = on_device(device)
     try:
-        return wrap(getattr(xp, function)(*args, dtype=_numeric(dtype or float32), **params))
+        return wrap(getattr(on_device(device), function)(*args, dtype=_numeric(dtype or float32), **params))
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise library_error(function, error, args) from error
 
