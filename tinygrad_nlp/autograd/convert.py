@@ -37,6 +37,8 @@ def as_array(data: Any, dtype: Any = None) -> Array:
 
 def operand(x: Any) -> Any:
     """The array of a Tensor or a list; a number stays one (of Python's), which does not promote."""
+    if isinstance(x, Operators):
+        return x.data
     if isinstance(x, np.generic) and x.dtype.kind not in "OUSV":
         return x.item()
     return x if type(x) in (float, int, bool, complex) or (is_array(x) and x.dtype.kind not in "OUSV") else as_array(x)
