@@ -61,4 +61,4 @@ def _leaks_nothing():
 
 @pytest.fixture(autouse=True)
 def _random_cotangents(no_constant_cotangents):
-    """A constant cotangent misses most wrong gradients: `@pytest.mark.constant_cotangents(why)` where it is the point."""
+    """Constant ones miss most wrong gradients: `@pytest.mark.constant_cotangents(why)` where it is the point."""
