@@ -34,6 +34,8 @@ def diagnosis(e: Evidence) -> str:
 def right_for_unit_cotangents(e: Evidence) -> str | None:
     if e.ignores_g:
         return "the cotangent is forgotten: the gradient is the same whatever it is"
+    if e.gap <= 20 * e.doubt and e.off < 2e-6:
+        return f"float32 inside float64: a relative error of {e.off:.0e}, and none for one-hot cotangents"
     if e.gap <= 20 * e.doubt:
         return "right for one-hot cotangents and wrong for others: it is not linear in the cotangent"
     return None
@@ -53,7 +55,7 @@ def nothing(e: Evidence) -> str | None:
         return None
     if e.order > 1:
         return "the first gradient is taken as a constant: nothing flows back through it (frozen)"
-    return "nothing flows back: the graph is cut on the way (detach, .data, a new Tensor)"
+    return "nothing flows back: the graph is cut on the way (detach, .data, a new Tensor), or a primitive has no rule"
 
 
 def constant_factor(e: Evidence) -> str | None:
