@@ -64,7 +64,12 @@ def constant_factor(e: Evidence) -> str | None:
         return None
     if abs(c + 1) < 1e-6:
         return "the sign is flipped"
-    return f"wrong by a constant factor {f'1 + {c - 1:.2g}' if abs(c - 1) < 1e-5 else f'{c:.6g}'}"
+    return f"wrong by a constant factor {_written(c, 1e-5, 6)}"
+
+
+def _written(c: float, near: float = 0.01, digits: int = 3) -> str:
+    """A factor to some digits, or by what it differs from 1."""
+    return f"1 {'+' if c > 1 else '-'} {abs(c - 1):.2g}" if 0 < abs(c - 1) < near else f"{c:.{digits}g}"
 
 
 def _factor(e: Evidence) -> float | None:
@@ -116,7 +121,7 @@ def other_factor(e: Evidence) -> str | None:
         if not telling:
             continue
         ratio = ratio.reshape(shape)
-        span = f"from {ratio.min():.3g} to {ratio.max():.3g}"
+        span = f"from {_written(ratio.min())} to {_written(ratio.max())}"
         for a, n in enumerate(shape):
             if n > 1 and ratio.size > n and np.allclose(ratio, np.take(ratio, [0], a), rtol=1e-4, atol=1e-6):
                 return f"wrong by a factor for each row, the same along axis {a}, {span}"
