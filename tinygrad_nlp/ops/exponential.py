@@ -89,8 +89,8 @@ def _(g, x):  # d(log_2 x)/dx = 1/(x ln 2)
 def log10(x):
     """log_10 x
 
-    >>> tn.log10(100.0)
-    Tensor(2.)
+    >>> tn.log10(10.0)
+    Tensor(1.)
     """
     return namespace(x).log10(x)
 
