@@ -27,6 +27,9 @@ def diagnosis(e: Evidence) -> str:
     for hypothesis in HYPOTHESES:
         if found := hypothesis(e):
             return found
+    if e.T.size == 1:
+        factor = e.W.item() / e.T.item() if e.T.any() else np.inf
+        return f"{UNKNOWN} in one number: it is {factor:.6g} times what it should be"
     bad = int(e.wrong.any(axis=0).sum())
     return f"{UNKNOWN}: {bad} of {e.x.size} elements of the gradient are wrong"
 
