@@ -123,6 +123,14 @@ def test_requests_that_make_no_sense(options, words):
         check_grads(right, [x3], **options)
 
 
+@pytest.mark.parametrize("x", [x3, tn.Tensor(x3)])
+def test_an_array_in_place_of_a_list(x):
+    with pytest.raises(
+        CheckError, match=r"right: inputs is one array of shape \(3,\): write check_grads\(right, \[x\]\)"
+    ):
+        check_grads(right, x)
+
+
 def test_nothing_to_differentiate_by():
     with pytest.raises(CheckError, match="no floating-point array among the inputs"):
         check_grads(right, [np.arange(3)])
