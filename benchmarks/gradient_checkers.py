@@ -13,6 +13,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from benchmarks.compare import save
+from benchmarks.compare import interleaved, save, spread
 from benchmarks.gradient_bugs import BUGS, CORRECT, Work, right
 from tinygrad_nlp import nn
 from tinygrad_nlp.autograd.check import check_grads
@@ -181,17 +182,15 @@ def layer_check(name: str) -> Callable[[int], Any]:
     return check
 
 
-def layers(repeats: int = 50) -> dict[str, float]:
-    """Milliseconds of a layer's check, median."""
-    found = {}
-    for name in LAYERS:
-        check, seconds = layer_check(name), []
-        for seed in range(repeats):
-            start = time.perf_counter()
-            check(seed)
-            seconds.append(time.perf_counter() - start)
-        found[name] = statistics.median(seconds[1:]) * 1e3
-    return found
+def layers(rounds: int = 50) -> dict[str, dict[str, float]]:
+    """Median and quartiles in microseconds of each layer's check, interleaved; every round draws another point."""
+
+    def every_round(name: str) -> Callable[[], Any]:
+        check, seeds = layer_check(name), count()
+        return lambda: check(next(seeds))
+
+    times = interleaved({name: every_round(name) for name in LAYERS}, rounds=rounds)
+    return {name: spread(seconds) for name, seconds in times.items()}
 
 
 CHECKERS: dict[str, Callable[[Any, Work, int], None]] = {
@@ -292,8 +291,8 @@ def main() -> None:
         print("  missed:", "; ".join(missed) or "nothing")
     picture(rows)
     timed = layers()
-    print("a layer, all inputs and parameters, to order 2:", ", ".join(f"{n} {ms:.0f} ms" for n, ms in timed.items()))
-    print("saved:", save("gradient_checkers", rows, bugs=len(BUGS), layers_ms=timed), FIGURE)
+    print("a layer, all inputs and parameters, to order 2:", timed)
+    print("saved:", save("gradient_checkers", rows, bugs=len(BUGS), layers=timed), FIGURE)
 
 
 if __name__ == "__main__":
