@@ -17,7 +17,7 @@ import tinygrad_nlp as tn
 from tinygrad_nlp import AnomalyError, AxisError, BackendError, DeviceError, DtypeError, FreedGraphError, ShapeError
 from tinygrad_nlp.ops import comparison, creation, reduction, searching, sets
 
-X, OTHER, FLAG, WHOLE = np.ones((2, 3)), np.ones((4, 5)), np.ones((2, 3), bool), np.ones((2, 3), int)
+X, OTHER, FLAG, WHOLE = np.arange(1.0, 7.0).reshape(2, 3), np.ones((4, 5)), np.ones((2, 3), bool), np.ones((2, 3), int)
 A = np.ones((1, 1, 2, 3))
 NO_ARRAYS = ("a", object(), np.full((2, 3), "a"), {1})
 

@@ -232,7 +232,7 @@ NO_VERDICT = {
         "all inputs or outputs are empty, nothing was compared: give larger shapes",
     ),
     "raises": ("mine.py:raises --shape 3", "check: raises raised KeyError: 'what is this'"),
-    "refuses": ("tinygrad_nlp:softmax --shape 3 --set axis=7", "softmax: there is no axis 7 in shape (3,)"),
+    "refuses": ("tinygrad_nlp:softmax --shape 3 --set axis=7", "softmax of (3,): there is no axis 7"),
     "too few inputs": (
         "mine.py:outer --shape 3",
         "does not take what is given (missing a required argument: 'b'): give one",
