@@ -44,7 +44,7 @@ MISTAKES = {
     "softmax": {AxisError: [((X, 2), {})], DtypeError: [((WHOLE,), {}), ((X, "a"), {})]},
     "log_softmax": {AxisError: [((X, 2), {})], DtypeError: [((WHOLE,), {}), ((X, "a"), {})]},
     "gelu": {ValueError: [((X, "exact"), {})], DtypeError: [(("a",), {})]},
-    "softplus": {DtypeError: [(("a",), {}), (("a", 2.0), {})]},
+    "softplus": {ValueError: [((X, 0.0), {})], DtypeError: [(("a",), {}), (("a", 2.0), {})]},
     "normalize": {AxisError: [((X,), {"dim": 2})], DtypeError: [(("a",), {})]},
     "scaled_dot_product_attention": {
         ShapeError: [
