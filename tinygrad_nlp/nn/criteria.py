@@ -142,11 +142,13 @@ def _reduce(function: str, loss: Tensor, reduction: str, count: float | None = N
 
 def _classes_last(function: str, input: Any, target: Any) -> tuple[Tensor, Any]:
     x, y = ops.asarray(input), as_array(target)
+    if not x.ndim:
+        raise ShapeError(f"{function}: logits () have no axis of classes")
     axis = min(1, x.ndim - 1)
-    if axis < 0 or y.shape != (expected := x.shape[:axis] + x.shape[axis + 1 :]):
+    if y.shape != (expected := x.shape[:axis] + x.shape[axis + 1 :]):
         raise ShapeError(
-            f"{function}: logits {x.shape} have their classes on axis {max(axis, 0)}, so the target's shape is "
-            f"{expected if axis >= 0 else '()'}, not {y.shape}; bring (..., C) logits to (-1, C) with reshape"
+            f"{function}: logits {x.shape} have their classes on axis {axis}, so the target's shape is "
+            f"{expected}, not {y.shape}; bring (..., C) logits to (-1, C) with reshape"
         )
     return (x if axis == x.ndim - 1 else ops.moveaxis(x, axis, -1)), y
 

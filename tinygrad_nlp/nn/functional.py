@@ -173,12 +173,14 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 def softplus(input: Any, beta: float = 1.0) -> Tensor:
     """ln(1 + e^(βx)) / β  (E13).  (...) -> (...)
 
-    Exact at every x: no threshold as PyTorch's, which is off by e⁻²⁰ beyond it. Raises DtypeError for what is no array
-    or number.
+    Exact at every x: no threshold as PyTorch's, which is off by e⁻²⁰ beyond it. Raises ValueError for β = 0, DtypeError
+    for what is no array or number.
 
     >>> F.softplus(1e3)
     Tensor(1000.)
     """
+    if beta == 0:
+        raise ValueError("softplus: beta must not be 0")
     return ops.softplus(input) if beta == 1 else ops.softplus(ops.asarray(input) * beta) / beta
 
 
