@@ -10,27 +10,30 @@ from nlp_kernels.errors import DtypeError, ShapeError
 
 def shape(function: str, name: str, x: Any, expected: tuple[int | str, ...]) -> None:
     """Assert a shape; a string stands for a free axis. Raises ShapeError naming the function and both shapes."""
-    if len(x.shape) != len(expected) or any(
-        isinstance(n, int) and n != m for n, m in zip(expected, x.shape, strict=True)
-    ):
-        wanted = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
-        raise ShapeError(f"{function}: {name} has shape {tuple(x.shape)}, expected ({wanted})")
+    actual = x.shape
+    if actual == expected:
+        return
+    if len(actual) == len(expected):
+        for n, m in zip(actual, expected, strict=True):
+            if n != m and not isinstance(m, str):
+                break
+        else:
+            return
+    wanted = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+    raise ShapeError(f"{function}: {name} has shape {tuple(actual)}, expected ({wanted})")
 
 
 def floating(function: str, **arrays: Any) -> None:
     """Assert one floating-point dtype for all that are not None. Raises DtypeError naming the function and both."""
-    first = None
+    first = dtype = None
     for name, x in arrays.items():
-        if x is None:
+        if x is None or (first is not None and x.dtype == dtype):
             continue
         if not _is(x, "f", "real floating"):
             raise DtypeError(f"{function}: {name} is {x.dtype}, expected a floating-point dtype; convert it first")
-        if first is None:
-            first = name
-        elif x.dtype != arrays[first].dtype:
-            raise DtypeError(
-                f"{function}: {name} is {x.dtype} but {first} is {arrays[first].dtype}; kernels do not mix dtypes"
-            )
+        if first is not None:
+            raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {dtype}; kernels do not mix dtypes")
+        first, dtype = name, x.dtype
 
 
 def boolean(function: str, name: str, x: Any) -> None:

@@ -32,7 +32,7 @@ from numba.core.registry import cpu_target
 
 from nlp_kernels.common import threads
 
-__all__ = ["FAST", "KERNELS", "Kernel", "cache_folder", "device", "kernel"]
+__all__ = ["DTYPES", "FAST", "KERNELS", "Kernel", "absent", "cache_folder", "device", "kernel"]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Sums may be reordered, so that they vectorise; infinities and NaN keep their meaning: masks are -inf, NaN must show.
@@ -80,6 +80,12 @@ class Kernel:
         function.compile(types.void(*(_type(a, numba.from_dtype(dtype)) for a in self.arguments)))
         function.disable_compile()
         return threads.guarded(function) if self.options["parallel"] else function
+
+
+@functools.cache
+def absent(ndim: int, dtype: np.dtype) -> np.ndarray:
+    """What a kernel is given where an optional array is absent: one without entries, `x.size` is 0."""
+    return np.empty((0,) * ndim, dtype)
 
 
 def kernel(signature: str, *, fastmath: frozenset[str] = FAST) -> Callable[[Callable], Kernel]:

@@ -63,6 +63,12 @@ def power_of_two(typingctx, n):
     return n(n), codegen
 
 
+@device(fastmath=EXACT)
+def inverse_root(x):
+    """1 / √x, each rounded correctly; where a kernel may reorder, it gets an estimate and a step of Newton's."""
+    return type(x)(1) / np.sqrt(x)
+
+
 def exp(x):
     """eˣ = 2ⁿ eʳ with n = ⌊x / ln 2⌉ and r = x - n ln 2, |r| <= ln 2 / 2."""
 

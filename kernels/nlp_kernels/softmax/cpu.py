@@ -3,14 +3,14 @@
 import numpy as np
 from numba import prange
 
-from nlp_kernels.common.compiled import kernel
+from nlp_kernels.common.compiled import DTYPES, absent, kernel
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
 from nlp_kernels.common.vector import exp, maximum
 
 
 def supports(x, keep=None, **hyper):
-    return type(x) is np.ndarray and x.dtype in (np.float32, np.float64)
+    return type(x) is np.ndarray and x.dtype in DTYPES
 
 
 def forward(x, keep=None, *, temperature=1.0, log=False):
@@ -27,7 +27,7 @@ def backward(dy, x, keep=None, saved=None, *, temperature=1.0, log=False):
 
 
 def _mask(keep):
-    return np.empty((0, 0), np.bool_) if keep is None else keep
+    return absent(2, np.bool_) if keep is None else keep
 
 
 @kernel("y[N,C] | x[N,C] keep:bool[n,c] scale log:bool workers:int64")
