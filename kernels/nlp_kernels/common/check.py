@@ -50,10 +50,14 @@ def indices(function: str, name: str, x: Any, size: int, *, ignore: int | None =
     if not (_is(x, "i", "signed integer") and str(x.dtype)[-2:] in ("32", "64")):
         raise DtypeError(f"{function}: {name} is {x.dtype}, expected int32 or int64")
     if type(x) is np.ndarray and x.size:
-        counted = x if ignore is None else x[x != ignore]
-        if counted.size and (counted.min() < 0 or counted.max() >= size):
-            wrong = counted[(counted < 0) | (counted >= size)][0]
-            raise IndexError(f"{function}: {name} contains {wrong}, out of range for size {size}")
+        unsigned = x.view(x.dtype.str.replace("i", "u"))  # in which a negative number is a large one
+        if unsigned.max() < size:
+            return
+        wrong = unsigned >= size
+        if ignore is not None:
+            wrong &= x != ignore
+        if wrong.any():
+            raise IndexError(f"{function}: {name} contains {x[wrong][0]}, out of range for size {size}")
 
 
 def contiguous(x: Any) -> Any:
