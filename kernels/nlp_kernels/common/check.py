@@ -47,10 +47,11 @@ def indices(function: str, name: str, x: Any, size: int, *, ignore: int | None =
 
     Raises DtypeError; IndexError naming the value and the size (NumPy; looking would stall a GPU).
     """
-    if not (_is(x, "i", "signed integer") and str(x.dtype)[-2:] in ("32", "64")):
+    wide = x.dtype.itemsize >= 4 if type(x) is np.ndarray else str(x.dtype)[-2:] in ("32", "64")
+    if not (wide and _is(x, "i", "signed integer")):
         raise DtypeError(f"{function}: {name} is {x.dtype}, expected int32 or int64")
     if type(x) is np.ndarray and x.size:
-        unsigned = x.view(x.dtype.str.replace("i", "u"))  # in which a negative number is a large one
+        unsigned = x.view(f"u{x.dtype.itemsize}")  # in which a negative number is a large one
         if unsigned.max() < size:
             return
         wrong = unsigned >= size

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 LARGE = 1 << 17  # bytes; the C library keeps smaller blocks itself
-ALIGNMENT = 64  # bytes: a cache line, the widest vector
+# bytes: a page. A load waits for an earlier store whose address has the same last 12 bits, so that x[i + 64] after
+# y[i] costs up to a quarter where y begins 64 bytes further into its page than x
+ALIGNMENT = 4096
 
 _idle: dict[int, list[np.ndarray]] = {}  # by size
 _idle_bytes = 0
@@ -51,7 +53,7 @@ class Loan:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array in C order that holds anything; like `numpy.empty`, aligned to a cache line where it is large."""
+    """An array in C order that holds anything; like `numpy.empty`, aligned to a page where it is large."""
     global _idle_bytes
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize

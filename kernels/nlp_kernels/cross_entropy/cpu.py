@@ -6,7 +6,9 @@ from numba import prange
 from nlp_kernels.common.compiled import DTYPES, device, kernel
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
-from nlp_kernels.common.vector import exp, maximum
+from nlp_kernels.common.vector import exp, log, maximum
+
+CACHED = 8192  # numbers: rows are taken together, pass by pass, up to so many
 
 
 def supports(x, target, **hyper):
@@ -17,37 +19,43 @@ def forward(x, target, *, ignore_index=-100, label_smoothing=0.0):
     N = len(x)
     loss, (m, log_z) = empty((N,), x.dtype), empty((2, N, 1), x.dtype)
     target = target.astype(np.int64, copy=False)
-    _forward(loss, m, log_z, x, target, ignore_index, label_smoothing, workers(N))
+    _forward(loss, m[:, 0], log_z[:, 0], x, target, ignore_index, label_smoothing, workers(N))
     return loss, (m, log_z)
 
 
 def backward(dloss, x, target, saved=None, *, ignore_index=-100, label_smoothing=0.0):
-    m, log_z = saved or forward(x, target)[1]
+    m, log_z = (s.reshape(-1) for s in saved or forward(x, target, ignore_index=ignore_index)[1])
     dx = empty(x.shape, x.dtype)
     target = target.astype(np.int64, copy=False)
     _backward(dx, dloss, x, target, m, log_z, ignore_index, label_smoothing, workers(len(x)))
     return (dx,)
 
 
-@kernel("loss[N] m[N,1] log_z[N,1] | x[N,C] target:int64[N] ignore_index:int64 eps workers:int64")
+@kernel("loss[N] m[N] log_z[N] | x[N,C] target:int64[N] ignore_index:int64 eps workers:int64")
 def _forward(loss, m, log_z, x, target, ignore_index, eps, workers):
     N, C = x.shape
     T = x.dtype.type
+    step = max(1, CACHED // C)
     for w in prange(workers):
-        rows = range(w * N // workers, (w + 1) * N // workers)
-        for n in rows:
-            m[n, 0], log_z[n, 0] = _row(x[n])
-            loss[n] = eps * _mean(x[n], m[n, 0]) if eps != 0 else T(0)
-        for n in rows:  # a second loop, as the call of a logarithm would empty the registers of the first
-            log_z[n, 0] = np.log(log_z[n, 0])  # (3)
-            if target[n] == ignore_index:
+        end = (w + 1) * N // workers
+        for start in range(w * N // workers, end, step):
+            rows = range(start, min(start + step, end))
+            for n in rows:
+                m[n] = _max(x[n])  # (1)
+            for n in rows:
+                log_z[n] = _sum_exp(x[n], m[n])
+            for n in rows:
+                log_z[n] = log(log_z[n])  # (3)
+            for n in rows:
                 loss[n] = 0  # (7)
-            else:
-                fit = (T(1) - eps) * (x[n, target[n]] - m[n, 0]) + loss[n]  # (4) (5)
-                loss[n] = log_z[n, 0] - fit  # (6)
+                if target[n] != ignore_index:
+                    fit = (T(1) - eps) * (x[n, target[n]] - m[n])  # (4)
+                    if eps != 0:
+                        fit += eps * _mean(x[n], m[n])  # (5)
+                    loss[n] = log_z[n] - fit  # (6)
 
 
-@kernel("dx[N,C] | dloss[N] x[N,C] target:int64[N] m[N,1] log_z[N,1] ignore_index:int64 eps workers:int64")
+@kernel("dx[N,C] | dloss[N] x[N,C] target:int64[N] m[N] log_z[N] ignore_index:int64 eps workers:int64")
 def _backward(dx, dloss, x, target, m, log_z, ignore_index, eps, workers):
     N, C = x.shape
     T = x.dtype.type
@@ -57,21 +65,25 @@ def _backward(dx, dloss, x, target, m, log_z, ignore_index, eps, workers):
                 for c in range(C):
                     dx[n, c] = 0  # (10)
             else:
-                _row_backward(dx[n], x[n], m[n, 0], log_z[n, 0], eps / T(C), dloss[n])
+                _row_backward(dx[n], x[n], m[n], log_z[n], eps / T(C), dloss[n])
                 dx[n, target[n]] -= (T(1) - eps) * dloss[n]
 
 
 @device
-def _row(x):
+def _max(x):
     T = x.dtype.type
     m = -T(np.inf)
     for c in range(len(x)):
         m = maximum(m, x[c])
-    m = m if np.isfinite(m) else T(0)  # (1)
-    z = T(0)
+    return m if np.isfinite(m) else T(0)
+
+
+@device
+def _sum_exp(x, m):
+    z = x.dtype.type(0)
     for c in range(len(x)):
         z += exp(x[c] - m)  # (2)
-    return m, z
+    return z
 
 
 @device
