@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from nlp_kernels.common.compiled import device
@@ -75,6 +75,22 @@ def exponent(typingctx, x):
         return builder.sitofp(builder.ashr(bits, ir.Constant(integer, mantissa)), args[0].type)
 
     return x(x), codegen
+
+
+@intrinsic
+def prefetch(typingctx, x, i):
+    """Ask memory for x[i], (N,), and its neighbours in the cache line, which are needed soon."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        i8, i32 = ir.IntType(8), ir.IntType(32)
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), i8.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [address, i32(0), i32(3), i32(1)])  # to read, into the nearest cache, data
+        return context.get_dummy_value()
+
+    return types.void(x, i), codegen
 
 
 @device(fastmath=EXACT)
