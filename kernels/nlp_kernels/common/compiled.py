@@ -58,12 +58,14 @@ class Kernel:
         self.arguments = _parsed(signature, function)
         self.file = Path(inspect.getfile(function))
         self._typed = next(i for i, (kind, ndim, *_) in enumerate(self.arguments) if kind == "T" and ndim)
+        self._cut = parallel and list(inspect.signature(function).parameters)[-1] == "workers"
         self.compiled: dict[str, Callable] = {}  # dtype character -> function
 
     def __call__(self, *args: Any) -> Any:
         """Run it; nothing is converted: arrays of other types raise TypeError."""
-        function = self.compiled.get(args[self._typed].dtype.char)
-        return (function or self.compile(args[self._typed].dtype))(*args)
+        dtype = args[self._typed].dtype
+        function = self.compiled.get(dtype.char) or self.compile(dtype)
+        return threads.alone(function, args) if self._cut and args[-1] == 1 else function(*args)
 
     def __repr__(self) -> str:
         return f"{self.module}.{self.__name__.lstrip('_')}"

@@ -19,7 +19,7 @@ def forward(x, target, *, ignore_index=-100, label_smoothing=0.0):
     N = len(x)
     loss, (m, log_z) = empty((N,), x.dtype), empty((2, N, 1), x.dtype)
     target = target.astype(np.int64, copy=False)
-    _forward(loss, m[:, 0], log_z[:, 0], x, target, ignore_index, label_smoothing, workers(N))
+    _forward(loss, m[:, 0], log_z[:, 0], x, target, ignore_index, label_smoothing, workers(N, x.size))
     return loss, (m, log_z)
 
 
@@ -27,7 +27,7 @@ def backward(dloss, x, target, saved=None, *, ignore_index=-100, label_smoothing
     m, log_z = (s.reshape(-1) for s in saved or forward(x, target, ignore_index=ignore_index)[1])
     dx = empty(x.shape, x.dtype)
     target = target.astype(np.int64, copy=False)
-    _backward(dx, dloss, x, target, m, log_z, ignore_index, label_smoothing, workers(len(x)))
+    _backward(dx, dloss, x, target, m, log_z, ignore_index, label_smoothing, workers(len(x), x.size))
     return (dx,)
 
 

@@ -18,7 +18,7 @@ def supports(table, indices, **hyper):
 def forward(table, indices, *, padding_idx=None):
     N, D = indices.size, table.shape[1]
     y = empty((N, D), table.dtype)
-    _gather(y, table, _flat(indices), workers(N))
+    _gather(y, table, _flat(indices), workers(N, y.size))
     return y.reshape(*indices.shape, D), None
 
 
@@ -26,7 +26,7 @@ def backward(dy, table, indices, saved=None, *, padding_idx=None):
     N, (V, D) = indices.size, table.shape
     dtable, start, order = empty((V, D), dy.dtype), empty((V + 1,), np.uint32), empty((N,), np.uint32)
     ignored = -1 if padding_idx is None else padding_idx
-    _scatter_add(dtable, start, order, dy.reshape(N, D), _flat(indices), ignored, workers(V))
+    _scatter_add(dtable, start, order, dy.reshape(N, D), _flat(indices), ignored, workers(V, dtable.size + dy.size))
     return (dtable,)
 
 

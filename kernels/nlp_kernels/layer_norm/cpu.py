@@ -20,10 +20,10 @@ def forward(x, gamma, beta, residual=None, *, eps=1e-5):
     y, (mean, rstd) = empty((N, C), x.dtype), empty((2, N, 1), x.dtype)
     if residual is None:
         none = absent(2, x.dtype)
-        _forward(y, none, mean, rstd, x, gamma, beta, none, eps, workers(N))
+        _forward(y, none, mean, rstd, x, gamma, beta, none, eps, workers(N, x.size))
         return y, (mean, rstd)
     h = empty((N, C), x.dtype)
-    _forward(y, h, mean, rstd, x, gamma, beta, residual, eps, workers(N))
+    _forward(y, h, mean, rstd, x, gamma, beta, residual, eps, workers(N, x.size))
     return (y, h), (mean, rstd)
 
 
@@ -34,9 +34,9 @@ def backward(dy, x, gamma, beta, residual=None, saved=None, *, eps=1e-5):
     dx, sums = empty((N, C), x.dtype), empty((blocks, 2, C), x.dtype)
     if residual is None:
         none = absent(2, x.dtype)
-        _backward(dx, sums, dy, none, x, gamma, none, mean, rstd, workers(blocks))
+        _backward(dx, sums, dy, none, x, gamma, none, mean, rstd, workers(blocks, x.size))
     else:
-        _backward(dx, sums, dy[0], dy[1], x, gamma, residual, mean, rstd, workers(blocks))
+        _backward(dx, sums, dy[0], dy[1], x, gamma, residual, mean, rstd, workers(blocks, x.size))
     dbeta, dgamma = sums[0].copy()
     return dx, dgamma, dbeta, None if residual is None else dx
 

@@ -15,14 +15,14 @@ def supports(x, keep=None, **hyper):
 
 def forward(x, keep=None, *, temperature=1.0, log=False):
     y = empty(x.shape, x.dtype)
-    _forward(y, x, _mask(keep), 1 / temperature, log, workers(len(x)))
+    _forward(y, x, _mask(keep), 1 / temperature, log, workers(len(x), x.size))
     return y, y
 
 
 def backward(dy, x, keep=None, saved=None, *, temperature=1.0, log=False):
     y = forward(x, keep, temperature=temperature, log=log)[0] if saved is None else saved
     dx = empty(x.shape, x.dtype)
-    _backward(dx, dy, y, _mask(keep), 1 / temperature, log, workers(len(x)))
+    _backward(dx, dy, y, _mask(keep), 1 / temperature, log, workers(len(x), x.size))
     return (dx,)
 
 
