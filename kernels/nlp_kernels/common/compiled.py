@@ -14,6 +14,7 @@ The logger `nlp_kernels` says at level INFO what is compiled, which takes a seco
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -78,6 +79,8 @@ class Kernel:
     def compile(self, dtype: Any) -> Callable:
         """The function for float32 or float64, from the cache where it is there."""
         dtype = np.dtype(dtype)
+        if dtype not in DTYPES:
+            raise TypeError(f"{self}: an array of {dtype}, expected float32 or float64")
         with _compiling:
             if dtype.char not in self.compiled:
                 self.compiled[dtype.char] = self._compile(dtype)
@@ -166,6 +169,17 @@ class _Cache(caching.FunctionCache):
 
         self._impl_class = Implementation
         super().__init__(function)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged file, by a crash or a full disk: compile again
+            self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # of a full disk: nothing is kept
+            super().save_overload(sig, data)
 
 
 def _parsed(signature: str, function: Callable) -> list[tuple[str, int, str, bool]]:
