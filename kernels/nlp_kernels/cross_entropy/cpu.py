@@ -34,25 +34,12 @@ def backward(dloss, x, target, saved=None, *, ignore_index=-100, label_smoothing
 @kernel("loss[N] m[N] log_z[N] | x[N,C] target:int64[N] ignore_index:int64 eps workers:int64")
 def _forward(loss, m, log_z, x, target, ignore_index, eps, workers):
     N, C = x.shape
-    T = x.dtype.type
     step = max(1, CACHED // C)
     for w in prange(workers):
         end = (w + 1) * N // workers
         for start in range(w * N // workers, end, step):
-            rows = range(start, min(start + step, end))
-            for n in rows:
-                m[n] = _max(x[n])  # (1)
-            for n in rows:
-                log_z[n] = _sum_exp(x[n], m[n])
-            for n in rows:
-                log_z[n] = log(log_z[n])  # (3)
-            for n in rows:
-                loss[n] = 0  # (7)
-                if target[n] != ignore_index:
-                    fit = (T(1) - eps) * (x[n, target[n]] - m[n])  # (4)
-                    if eps != 0:
-                        fit += eps * _mean(x[n], m[n])  # (5)
-                    loss[n] = log_z[n] - fit  # (6)
+            rows = slice(start, min(start + step, end))
+            _rows(loss[rows], m[rows], log_z[rows], x[rows], target[rows], ignore_index, eps)
 
 
 @kernel("dx[N,C] | dloss[N] x[N,C] target:int64[N] m[N] log_z[N] ignore_index:int64 eps workers:int64")
@@ -67,6 +54,25 @@ def _backward(dx, dloss, x, target, m, log_z, ignore_index, eps, workers):
             else:
                 _row_backward(dx[n], x[n], m[n], log_z[n], eps / T(C), dloss[n])
                 dx[n, target[n]] -= (T(1) - eps) * dloss[n]
+
+
+@device
+def _rows(loss, m, log_z, x, target, ignore_index, eps):
+    N, T = len(x), x.dtype.type
+    for n in range(N):
+        m[n] = _max(x[n])  # (1)
+    for n in range(N):
+        log_z[n] = _sum_exp(x[n], m[n])
+    for n in range(N):
+        log_z[n] = log(log_z[n])  # (3)
+    for n in range(N):
+        if target[n] == ignore_index:
+            loss[n] = 0  # (7)
+        else:
+            fit = (T(1) - eps) * (x[n, target[n]] - m[n])  # (4)
+            if eps != 0:
+                fit += eps * _mean(x[n], m[n])  # (5)
+            loss[n] = log_z[n] - fit  # (6)
 
 
 @device
