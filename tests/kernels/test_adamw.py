@@ -7,10 +7,11 @@ import pytest
 from cases import generators
 from hypothesis import given
 from hypothesis import strategies as st
-from nlp_kernels import adamw
+from nlp_kernels import adamw, dispatch
 from nlp_kernels.errors import DtypeError, ShapeError
 from planted import plant
 
+BACKENDS = [name for name in dispatch.backends("adamw") if name != "cuda"]
 HYPER = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
 
 
@@ -144,20 +145,46 @@ def test_decoupled_decay_is_the_same_for_every_parameter():
     assert small > 100 * large
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 2), (7, 1, 5), (2, 0)])
 @pytest.mark.parametrize("piece", [1, 10, 2**15])
-def test_out_is_written_in_place(monkeypatch, shape, piece):
+def test_out_is_written_in_place(monkeypatch, backend, shape, piece):
     monkeypatch.setattr(adamw, "PIECE", piece)
     rng = np.random.default_rng(0)
     theta, g, m, v = (np.asarray(rng.random(shape)) for _ in range(4))
     copies = theta.copy(), m.copy(), v.copy()
-    expected = adamw.step(theta, g, m, v, t=3, **HYPER)
-    for array, copy in zip((theta, m, v), copies, strict=True):
-        np.testing.assert_array_equal(array, copy)  # functional without out
-    out = adamw.step(theta, g, m, v, t=3, **HYPER, out=(theta, m, v))
+    with dispatch.use_backend(backend, "adamw"):
+        expected = adamw.step(theta, g, m, v, t=3, **HYPER)
+        for array, copy in zip((theta, m, v), copies, strict=True):
+            np.testing.assert_array_equal(array, copy)  # functional without out
+        others = tuple(np.full(shape, 7.0) for _ in range(3))
+        assert adamw.step(theta, g, m, v, t=3, **HYPER, out=others) is others
+        out = adamw.step(theta, g, m, v, t=3, **HYPER, out=(theta, m, v))
     assert all(a is b for a, b in zip(out, (theta, m, v), strict=True))
+    for array, other, value in zip(out, others, expected, strict=True):
+        np.testing.assert_array_equal(array, value)
+        np.testing.assert_array_equal(other, value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("names", ["gmv", "mtv", "vmt", "tgv"], ids=lambda names: "out=" + ",".join(names))
+def test_out_may_be_any_of_the_inputs(backend, names):
+    """The gradient's memory, or that of another input: all are read before anything is written."""
+    inputs = dict(zip("tgmv", np.random.default_rng(0).random((4, 50)), strict=True))
+    with dispatch.use_backend(backend, "adamw"):
+        expected = adamw.step(*inputs.values(), t=3, **HYPER)
+        out = adamw.step(*inputs.values(), t=3, **HYPER, out=tuple(inputs[name] for name in names))
     for array, value in zip(out, expected, strict=True):
         np.testing.assert_array_equal(array, value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_out_may_overlap_its_input(backend):
+    memory, (g, m, v) = np.random.default_rng(0).random(51), np.random.default_rng(1).random((3, 50))
+    with dispatch.use_backend(backend, "adamw"):
+        expected = adamw.step(memory[:50], g, m, v, t=3, **HYPER)[0]
+        adamw.step(memory[:50], g, m, v, t=3, **HYPER, out=(memory[1:], m, v))
+    np.testing.assert_array_equal(memory[1:], expected)
 
 
 def test_out_may_be_a_view():

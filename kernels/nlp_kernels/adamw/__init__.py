@@ -36,10 +36,12 @@ def step(
     """
     function, arrays = "adamw.step", {"theta": theta, "g": g, "m": m, "v": v}
     if out is not None:
-        arrays |= dict(zip(("out[0]", "out[1]", "out[2]"), out, strict=True))
+        written = zip(out, (theta, m, v), strict=True)
+        arrays |= {f"out[{i}]": target for i, (target, x) in enumerate(written) if target is not x}
     check.floating(function, **arrays)
+    shape = theta.shape
     for name, x in arrays.items():
-        check.shape(function, name, x, theta.shape)
+        check.shape(function, name, x, shape)
     if t < 1:
         raise ValueError(f"{function}: t is {t}, but steps count from 1")
     inputs = tuple(map(check.contiguous, (theta, g, m, v)))
@@ -48,11 +50,25 @@ def step(
     module = select("adamw", *inputs, **hyper)
     if out is None:
         return module.step(*inputs, **hyper)
+    if module is not reference and _may_be_written(out, *inputs):
+        return module.step(*inputs, **hyper, out=out)
     for piece in _pieces(theta) if module is reference and type(theta) is np.ndarray else (...,):
         new = module.step(*(x[piece] for x in inputs), **hyper)
         for target, values in zip(out, new, strict=True):
             target[piece] = values
     return out
+
+
+def _may_be_written(out, theta, g, m, v):
+    """Whether a kernel may write into `out` while it reads: each array is its own input, or none of the inputs."""
+    for target, x in zip(out, (theta, m, v), strict=True):
+        if target is not x and (
+            type(target) is not np.ndarray
+            or not target.flags.c_contiguous
+            or any(np.may_share_memory(target, other) for other in (theta, g, m, v))
+        ):
+            return False
+    return True
 
 
 def _pieces(x):

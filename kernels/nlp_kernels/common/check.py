@@ -10,27 +10,30 @@ from nlp_kernels.errors import DtypeError, ShapeError
 
 def shape(function: str, name: str, x: Any, expected: tuple[int | str, ...]) -> None:
     """Assert a shape; a string stands for a free axis. Raises ShapeError naming the function and both shapes."""
-    if len(x.shape) != len(expected) or any(
-        isinstance(n, int) and n != m for n, m in zip(expected, x.shape, strict=True)
-    ):
-        wanted = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
-        raise ShapeError(f"{function}: {name} has shape {tuple(x.shape)}, expected ({wanted})")
+    actual = x.shape
+    if actual == expected:
+        return
+    if len(actual) == len(expected):
+        for n, m in zip(actual, expected, strict=True):
+            if n != m and not isinstance(m, str):
+                break
+        else:
+            return
+    wanted = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+    raise ShapeError(f"{function}: {name} has shape {tuple(actual)}, expected ({wanted})")
 
 
 def floating(function: str, **arrays: Any) -> None:
     """Assert one floating-point dtype for all that are not None. Raises DtypeError naming the function and both."""
-    first = None
+    first = dtype = None
     for name, x in arrays.items():
-        if x is None:
+        if x is None or (first is not None and x.dtype == dtype):
             continue
         if not _is(x, "f", "real floating"):
             raise DtypeError(f"{function}: {name} is {x.dtype}, expected a floating-point dtype; convert it first")
-        if first is None:
-            first = name
-        elif x.dtype != arrays[first].dtype:
-            raise DtypeError(
-                f"{function}: {name} is {x.dtype} but {first} is {arrays[first].dtype}; kernels do not mix dtypes"
-            )
+        if first is not None:
+            raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {dtype}; kernels do not mix dtypes")
+        first, dtype = name, x.dtype
 
 
 def boolean(function: str, name: str, x: Any) -> None:
@@ -44,13 +47,18 @@ def indices(function: str, name: str, x: Any, size: int, *, ignore: int | None =
 
     Raises DtypeError; IndexError naming the value and the size (NumPy; looking would stall a GPU).
     """
-    if not (_is(x, "i", "signed integer") and str(x.dtype)[-2:] in ("32", "64")):
+    wide = x.dtype.itemsize >= 4 if type(x) is np.ndarray else str(x.dtype)[-2:] in ("32", "64")
+    if not (wide and _is(x, "i", "signed integer")):
         raise DtypeError(f"{function}: {name} is {x.dtype}, expected int32 or int64")
     if type(x) is np.ndarray and x.size:
-        counted = x if ignore is None else x[x != ignore]
-        if counted.size and (counted.min() < 0 or counted.max() >= size):
-            wrong = counted[(counted < 0) | (counted >= size)][0]
-            raise IndexError(f"{function}: {name} contains {wrong}, out of range for size {size}")
+        unsigned = x.view(f"u{x.dtype.itemsize}")  # in which a negative number is a large one
+        if unsigned.max() < size:
+            return
+        wrong = unsigned >= size
+        if ignore is not None:
+            wrong &= x != ignore
+        if wrong.any():
+            raise IndexError(f"{function}: {name} contains {x[wrong][0]}, out of range for size {size}")
 
 
 def contiguous(x: Any) -> Any:

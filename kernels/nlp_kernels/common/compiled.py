@@ -14,6 +14,7 @@ The logger `nlp_kernels` says at level INFO what is compiled, which takes a seco
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -34,7 +35,7 @@ from numba.core.registry import cpu_target
 
 from nlp_kernels.common import threads
 
-__all__ = ["FAST", "KERNELS", "Kernel", "cache_folder", "cache_root", "device", "kernel"]
+__all__ = ["DTYPES", "FAST", "KERNELS", "Kernel", "absent", "cache_folder", "cache_root", "device", "kernel"]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Sums may be reordered, so that they vectorise; infinities and NaN keep their meaning: masks are -inf, NaN must show.
@@ -58,12 +59,14 @@ class Kernel:
         self.arguments = _parsed(signature, function)
         self.file = Path(inspect.getfile(function))
         self._typed = next(i for i, (kind, ndim, *_) in enumerate(self.arguments) if kind == "T" and ndim)
+        self._cut = parallel and list(inspect.signature(function).parameters)[-1] == "workers"
         self.compiled: dict[str, Callable] = {}  # dtype character -> function
 
     def __call__(self, *args: Any) -> Any:
         """Run it; nothing is converted: arrays of other types raise TypeError."""
-        function = self.compiled.get(args[self._typed].dtype.char)
-        return (function or self.compile(args[self._typed].dtype))(*args)
+        dtype = args[self._typed].dtype
+        function = self.compiled.get(dtype.char) or self.compile(dtype)
+        return threads.alone(function, args) if self._cut and args[-1] == 1 else function(*args)
 
     def __repr__(self) -> str:
         return f"{self.module}.{self.__name__.lstrip('_')}"
@@ -76,6 +79,8 @@ class Kernel:
     def compile(self, dtype: Any) -> Callable:
         """The function for float32 or float64, from the cache where it is there."""
         dtype = np.dtype(dtype)
+        if dtype not in DTYPES:
+            raise TypeError(f"{self}: an array of {dtype}, expected float32 or float64")
         with _compiling:
             if dtype.char not in self.compiled:
                 self.compiled[dtype.char] = self._compile(dtype)
@@ -91,6 +96,12 @@ class Kernel:
         function.compile(types.void(*(_type(a, numba.from_dtype(dtype)) for a in self.arguments)))
         function.disable_compile()
         return threads.guarded(function) if self.options["parallel"] else function
+
+
+@functools.cache
+def absent(ndim: int, dtype: np.dtype) -> np.ndarray:
+    """What a kernel is given where an optional array is absent: one without entries, `x.size` is 0."""
+    return np.empty((0,) * ndim, dtype)
 
 
 def kernel(signature: str, *, fastmath: frozenset[str] = FAST) -> Callable[[Callable], Kernel]:
@@ -158,6 +169,17 @@ class _Cache(caching.FunctionCache):
 
         self._impl_class = Implementation
         super().__init__(function)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged file, by a crash or a full disk: compile again
+            self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # of a full disk: nothing is kept
+            super().save_overload(sig, data)
 
 
 def _parsed(signature: str, function: Callable) -> list[tuple[str, int, str, bool]]:

@@ -20,6 +20,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+LEAST = 8192  # numbers: waking a thread takes as long as it takes to work on so many
+
 _blas_before: Any = None  # the BLAS libraries' own settings, while they are limited
 _kernels_run = False
 _one_at_a_time = threading.Lock()
@@ -55,9 +57,21 @@ def set_num_threads(n: int | None) -> None:
         _blas_before = None
 
 
-def workers(tasks: int) -> int:
-    """Among how many workers to cut so many tasks: at least one."""
-    return max(1, min(_threads, tasks))
+def workers(tasks: int, size: int | None = None) -> int:
+    """Among how many workers to cut so many tasks, of `size` numbers in all: at least one, each with 8192 numbers."""
+    return max(1, min(_threads, tasks if size is None else min(tasks, size // LEAST)))
+
+
+def alone(function: Callable, args: tuple) -> Any:
+    """Call a parallel function that has work for one thread only: the pool need not wake."""
+    if _threads == 1:
+        return function(*args)
+    mask = sys.modules["numba.np.ufunc.parallel"]._set_num_threads  # numba.set_num_threads takes three times as long
+    mask(1)
+    try:
+        return function(*args)
+    finally:
+        mask(_threads)
 
 
 def one_pool() -> None:

@@ -6,9 +6,12 @@ polynomials and selections instead: a loop over them runs as wide as the process
 | function | error, float32 | error, float64 | where |
 |---|---|---|---|
 | exp | 1.1 ulp | 1.1 ulp | 0 below -87.3, -708.3 (no subnormal numbers), ∞ above 88.7, 709.7 |
-| sigmoid | 2.5 ulp | 2.5 ulp | 0 below -88.7, -709.7 |
-| tanh | 2.5 ulp | 2.5 ulp | everywhere |
-| normal (Φ) | 4 ulp + 2 z² ulp | 4 ulp + 2 z² ulp | 0 below -13, -38; the z² is the rounding of z² in exp(-z²/2) |
+| log | 0.9 ulp | 0.9 ulp | everywhere |
+| sigmoid | 2.2 ulp | 2.2 ulp | 0 below -88.7, -709.7 |
+| tanh | 1.4 ulp | 1.4 ulp | everywhere |
+| normal (Φ) | 4.2 ulp + 0.5 z² ulp | 7 ulp + 0.5 z² ulp | 0 below -13, -38; z² from the rounding of z² |
+| density (φ, of normal) | 1.5 ulp + 0.5 z² ulp | 1.5 ulp + 0.5 z² ulp | 0 beyond 13, 38 |
+| inverse_root | 1.5 ulp | 1.5 ulp | everywhere |
 
 Coefficients: minimax polynomials by the Remez algorithm in 60 digits (`tests/kernels/test_vector.py` measures the
 errors against mpmath).
@@ -20,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from nlp_kernels.common.compiled import device
@@ -52,19 +55,59 @@ def nearest(typingctx, x):
 
 
 @intrinsic
-def power_of_two(typingctx, n):
-    """2ⁿ for a floating-point number that holds a small integer, by writing the exponent's bits."""
-    integer, mantissa, bias = (ir.IntType(32), 23, 127) if n == types.float32 else (ir.IntType(64), 52, 1023)
+def scaled(typingctx, y, t):
+    """y 2ⁿ, where n stands in the lowest bits of t: it is added to the exponent of y, unchecked."""
+    integer, mantissa = (ir.IntType(32), 23) if y == types.float32 else (ir.IntType(64), 52)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        exponent = builder.add(builder.fptosi(args[0], integer), ir.Constant(integer, bias))
-        return builder.bitcast(builder.shl(exponent, ir.Constant(integer, mantissa)), args[0].type)
+        bits, n = (builder.bitcast(x, integer) for x in args)
+        exponent = builder.shl(n, ir.Constant(integer, mantissa))
+        return builder.bitcast(builder.add(bits, exponent), args[0].type)
 
-    return n(n), codegen
+    return y(y, t), codegen
+
+
+@intrinsic
+def exponent(typingctx, x):
+    """k with x 2⁻ᵏ in √½ … √2, as a floating-point number; x positive and not subnormal."""
+    integer, mantissa = (ir.IntType(32), 23) if x == types.float32 else (ir.IntType(64), 52)
+    root = int(np.sqrt(np.float64(0.5)).astype(str(x)).view(f"i{integer.width // 8}"))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.sub(builder.bitcast(args[0], integer), ir.Constant(integer, root))
+        return builder.sitofp(builder.ashr(bits, ir.Constant(integer, mantissa)), args[0].type)
+
+    return x(x), codegen
+
+
+@intrinsic
+def prefetch(typingctx, x, i):
+    """Ask memory for x[i], (N,), and its neighbours in the cache line, which are needed soon."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        i8, i32 = ir.IntType(8), ir.IntType(32)
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), i8.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [address, i32(0), i32(3), i32(1)])  # to read, into the nearest cache, data
+        return context.get_dummy_value()
+
+    return types.void(x, i), codegen
+
+
+@device(fastmath=EXACT)
+def inverse_root(x):
+    """1 / √x, each rounded correctly; where a kernel may reorder, it gets an estimate and a step of Newton's."""
+    return type(x)(1) / np.sqrt(x)
 
 
 def exp(x):
     """eˣ = 2ⁿ eʳ with n = ⌊x / ln 2⌉ and r = x - n ln 2, |r| <= ln 2 / 2."""
+
+
+def log(x):
+    """ln x = k ln 2 + ln(1 + f) with 1 + f = x 2⁻ᵏ; ln(1 + f) = 2 artanh s, s = f / (2 + f), = 2s + s³ P(s²)."""
 
 
 def sigmoid(x):
@@ -84,28 +127,26 @@ def normal(z):
 
 @device(fastmath=EXACT)
 def _exp32(x):
-    c = f4(88.8) if x > f4(88.8) else x  # comparisons that let NaN pass
-    c = f4(-87.33655) if c < f4(-87.33655) else c
-    n = nearest(c * f4(1.44269504088896341))
-    r = c - n * f4(0.693145751953125)  # ln 2 in two parts, the first of which n multiplies without rounding
+    t = x * f4(1.44269504088896341) + f4(12582912)  # 1.5 2^23, to which a sum is rounded to an integer
+    n = t - f4(12582912)
+    r = x - n * f4(0.693145751953125)  # ln 2 in two parts, the first of which n multiplies without rounding
     r = r - n * f4(1.42860682030941723e-6)
     p = f4(0.0013950465014032456)
     p = p * r + f4(0.00836888922041249845)
     p = p * r + f4(0.0416662061460797314)
     p = p * r + f4(0.166665188420624969)
     p = p * r + f4(0.500000009514932178)
-    p = (p * r * r + r) + f4(1.0)
-    half = power_of_two(n - f4(1.0))  # 2^128 has no bits
-    y = p * half * f4(2.0)
-    return f4(0.0) if x < f4(-87.33655) else y
+    p = p * r + f4(1.0)
+    p = p * r + f4(1.0)
+    y = f4(0.0) if x < f4(-87.33654) else scaled(p, t)
+    return y if x <= f4(88.72283) else x + f4(np.inf)  # ∞ above, and NaN stays
 
 
 @device(fastmath=EXACT)
 def _exp64(x):
-    c = f8(709.9) if x > f8(709.9) else x
-    c = f8(-708.39) if c < f8(-708.39) else c
-    n = nearest(c * f8(1.44269504088896340736))
-    r = c - n * f8(0.693147180369123816490)
+    t = x * f8(1.44269504088896340736) + f8(6755399441055744)  # 1.5 2^52
+    n = t - f8(6755399441055744)
+    r = x - n * f8(0.693147180369123816490)
     r = r - n * f8(1.90821492927058770002e-10)
     p = f8(2.51178613252999905e-8)
     p = p * r + f8(2.76312796105377021e-7)
@@ -117,10 +158,50 @@ def _exp64(x):
     p = p * r + f8(0.0416666666665154289)
     p = p * r + f8(0.166666666666666991)
     p = p * r + f8(0.500000000000001274)
-    p = (p * r * r + r) + f8(1.0)
-    half = power_of_two(n - f8(1.0))
-    y = p * half * f8(2.0)
-    return f8(0.0) if x < f8(-708.39) else y
+    p = p * r + f8(1.0)
+    p = p * r + f8(1.0)
+    y = f8(0.0) if x < f8(-708.396418532264106) else scaled(p, t)
+    return y if x <= f8(709.782712893383973) else x + f8(np.inf)
+
+
+@device(fastmath=EXACT)
+def _log32(x):
+    small = x < f4(1.17549435e-38)
+    m = x * f4(33554432) if small else x
+    k = exponent(m)
+    f = scaled(m, f4(12582912) - k) - f4(1.0)
+    k = k - f4(25.0) if small else k
+    s, half = f / (f4(2.0) + f), f4(0.5) * f * f
+    z = s * s
+    p = f4(0.298212847013073497)
+    p = p * z + f4(0.399797398106882081)
+    p = p * z + f4(0.666667542037484359)
+    rest = s * (half + z * p) + k * f4(9.0580006145e-6)  # ln(1 + f) = f - half + s (half + z p): f is exact
+    y = k * f4(0.69313812256) - ((half - rest) - f)
+    y = y if x < f4(np.inf) else x
+    return y if x > f4(0.0) else (f4(-np.inf) if x == f4(0.0) else f4(np.nan))
+
+
+@device(fastmath=EXACT)
+def _log64(x):
+    small = x < f8(2.2250738585072014e-308)
+    m = x * f8(18014398509481984) if small else x
+    k = exponent(m)
+    f = scaled(m, f8(6755399441055744) - k) - f8(1.0)
+    k = k - f8(54.0) if small else k
+    s, half = f / (f8(2.0) + f), f8(0.5) * f * f
+    z = s * s
+    p = f8(0.147339213042698934)
+    p = p * z + f8(0.153205646607192988)
+    p = p * z + f8(0.181832950083078036)
+    p = p * z + f8(0.222222041020730659)
+    p = p * z + f8(0.285714286842264637)
+    p = p * z + f8(0.399999999997017786)
+    p = p * z + f8(0.666666666666668559)
+    rest = s * (half + z * p) + k * f8(1.90821492927058770002e-10)
+    y = k * f8(0.693147180369123816490) - ((half - rest) - f)
+    y = y if x < f8(np.inf) else x
+    return y if x > f8(0.0) else (f8(-np.inf) if x == f8(0.0) else f8(np.nan))
 
 
 @device(fastmath=EXACT)
@@ -233,6 +314,7 @@ def _by_type(function, single, double):
 
 
 _by_type(exp, _exp32, _exp64)
+_by_type(log, _log32, _log64)
 _by_type(sigmoid, _sigmoid32, _sigmoid64)
 _by_type(tanh, _tanh32, _tanh64)
 

@@ -3,31 +3,31 @@
 import numpy as np
 from numba import prange
 
-from nlp_kernels.common.compiled import kernel
+from nlp_kernels.common.compiled import DTYPES, absent, kernel
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
 from nlp_kernels.common.vector import exp, maximum
 
 
 def supports(x, keep=None, **hyper):
-    return type(x) is np.ndarray and x.dtype in (np.float32, np.float64)
+    return type(x) is np.ndarray and x.dtype in DTYPES
 
 
 def forward(x, keep=None, *, temperature=1.0, log=False):
     y = empty(x.shape, x.dtype)
-    _forward(y, x, _mask(keep), 1 / temperature, log, workers(len(x)))
+    _forward(y, x, _mask(keep), 1 / temperature, log, workers(len(x), x.size))
     return y, y
 
 
 def backward(dy, x, keep=None, saved=None, *, temperature=1.0, log=False):
     y = forward(x, keep, temperature=temperature, log=log)[0] if saved is None else saved
     dx = empty(x.shape, x.dtype)
-    _backward(dx, dy, y, _mask(keep), 1 / temperature, log, workers(len(x)))
+    _backward(dx, dy, y, _mask(keep), 1 / temperature, log, workers(len(x), x.size))
     return (dx,)
 
 
 def _mask(keep):
-    return np.empty((0, 0), np.bool_) if keep is None else keep
+    return absent(2, np.bool_) if keep is None else keep
 
 
 @kernel("y[N,C] | x[N,C] keep:bool[n,c] scale log:bool workers:int64")
