@@ -29,18 +29,24 @@ def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False
     y = empty((M, N), x.dtype)
     z = y if activation == "none" else empty((M, N), x.dtype)
     x, w, gemm = blas.readable(x), blas.readable(w), blas.address(x.dtype)
-    _forward(y, z, x, w, _bias(b, z), _rows(residual, z), ACTIVATIONS.index(activation), gemm, blas.workers(M, K, N))
+    _forward(y, z, x, w, bias(b, z), rows(residual, z), ACTIVATIONS.index(activation), gemm, blas.workers(M, K, N))
     return y, None if activation == "none" else z
 
 
 def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
+    hyper = {"activation": activation, "transpose_w": transpose_w}
+    return gradients(blas.product, dy, x, w, b, residual, saved, **hyper)
+
+
+def gradients(product, dy, x, w, b, residual, saved, *, activation, transpose_w):
+    """(dx, dw, db, dresidual), by any product of matrices."""
     if saved is None and activation != "none":
         saved = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1]
     dz, db = dy, None
     if activation != "none" or b is not None:
-        dz, db = activate_backward(dy, saved, None, activation=activation)  # (8) (14)
-    dx = blas.product(dz, w if transpose_w else w.T)  # (12)
-    dw = blas.product(dz.T, x) if transpose_w else blas.product(x.T, dz)  # (13)
+        dz, db = activate_backward(dy, saved, activation=activation)  # (8) (14)
+    dx = product(dz, w if transpose_w else w.T)  # (12)
+    dw = product(dz.T, x) if transpose_w else product(x.T, dz)  # (13)
     return dx, dw, None if b is None else db, None if residual is None else dy  # (15)
 
 
@@ -48,7 +54,7 @@ def activate(z, b=None, *, activation):
     """g(z + b).  (M, N), (N,) -> (M, N)"""
     z = np.ascontiguousarray(z)
     y = empty(z.shape, z.dtype)
-    _activate(y, z, _bias(b, z), ACTIVATIONS.index(activation), workers(z.size // GRAIN))
+    _activate(y, z, bias(b, z), ACTIVATIONS.index(activation), workers(z.size // GRAIN))
     return y
 
 
@@ -58,15 +64,15 @@ def activate_backward(dy, z, b=None, *, activation):
     z = dy if z is None else np.ascontiguousarray(z)  # without an activation z is not read, and dz is dy
     dz = empty((0, 0) if activation == "none" else dy.shape, dy.dtype)
     sums = empty((-(-len(dy) // ROWS), dy.shape[1]), dy.dtype)
-    _differentiate(dz, sums, dy, z, _bias(b, dy), ACTIVATIONS.index(activation), workers(dy.size // GRAIN))
+    _differentiate(dz, sums, dy, z, bias(b, dy), ACTIVATIONS.index(activation), workers(dy.size // GRAIN))
     return dy if activation == "none" else dz, sums.sum(axis=0)
 
 
-def _bias(b, z):
+def bias(b, z):
     return _zeros(z.shape[1], z.dtype) if b is None else np.ascontiguousarray(b)
 
 
-def _rows(residual, z):
+def rows(residual, z):
     return np.empty((0, 0), z.dtype) if residual is None else np.ascontiguousarray(residual)
 
 
@@ -166,15 +172,22 @@ def _forward(y, z, x, w, b, residual, activation, gemm, workers):
     for p in prange(workers):
         m0, m1, n0, n1 = blas.part(p, workers, M, N)
         blas.multiply(gemm, z[m0:m1, n0:n1], x[m0:m1], w[:, n0:n1])  # (1)
-        for m in range(m0, m1):
-            y_m, z_m, b_p = y[m, n0:n1], z[m, n0:n1], b[n0:n1]
-            _activate_row(y_m, z_m, b_p, activation)  # (3)
+        finish(y, z, b, residual, activation, m0, m1, n0, n1)
+
+
+@device
+def finish(y, z, b, residual, activation, m0, m1, n0, n1):
+    """What follows the product z, for some rows and columns: y = g(z + b) + residual, z += b; y is z without a g."""
+    b_n = b[n0:n1]
+    for m in range(m0, m1):
+        y_m, z_m = y[m, n0:n1], z[m, n0:n1]
+        _activate_row(y_m, z_m, b_n, activation)  # (3)
+        for n in range(n1 - n0):
+            z_m[n] += b_n[n]  # (2)
+        if residual.size:
+            residual_m = residual[m, n0:n1]
             for n in range(n1 - n0):
-                z_m[n] += b_p[n]  # (2)  without an activation, z is y
-            if residual.size:
-                residual_m = residual[m, n0:n1]
-                for n in range(n1 - n0):
-                    y_m[n] += residual_m[n]  # (4)
+                y_m[n] += residual_m[n]  # (4)
 
 
 @kernel("y[M,N] | z[M,N] b[N] activation:int64 workers:int64")
