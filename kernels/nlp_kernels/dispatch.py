@@ -2,7 +2,8 @@
 
 A backend is a module beside the hot path's `reference.py` (its file name is its name), or any object that
 `register_backend` adds. It has `forward` and `backward` (or `step`) and `supports(*inputs, **hyper) -> bool`; the
-reference supports everything, so it needs no `supports` and comes last.
+reference supports everything, so it needs no `supports` and comes last. One that is fast for some inputs only has
+`pays(*inputs, **hyper) -> bool` besides: where it says no, the next is asked, unless this one is forced.
 """
 
 import functools
@@ -19,7 +20,7 @@ from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
 HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
-BACKENDS = ("cuda", "cpu", "packed", "reference")  # in order of preference
+BACKENDS = ("cuda", "packed", "cpu", "reference")  # in order of preference
 NEED_NUMBA = ("cpu", "packed")
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
@@ -50,7 +51,7 @@ def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
                 raise BackendError(_refusal(hot_path, name, module, x))
             return module
     for name, module in modules.items():
-        if name == "reference" or module.supports(x, *inputs, **hyper):
+        if name == "reference" or (module.supports(x, *inputs, **hyper) and _pays(module, x, *inputs, **hyper)):
             return module
     raise BackendError(
         f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(modules)}"
@@ -139,6 +140,10 @@ def _force(name: str, hot_path: str | None) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
+
+
+def _pays(module, *inputs, **hyper):
+    return not hasattr(module, "pays") or module.pays(*inputs, **hyper)
 
 
 def _refusal(hot_path, name, module, x):

@@ -36,8 +36,8 @@ def address(dtype: np.dtype) -> int:
 def gemm(typingctx, function, transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
     """C ← α op(A) op(B) + β C, all in C order: (m, k), (k, n) -> (m, n); a, b, c are addresses, ld* row strides.
 
-    `transa`, `transb`: AS_IT_IS, or TRANSPOSED for an array that holds the transposed matrix. BLAS counts in Fortran order, in which
-    these arrays are their transposes: Cᵀ = op(B)ᵀ op(A)ᵀ.
+    `transa`, `transb`: AS_IT_IS, or TRANSPOSED for an array that holds the transposed matrix. BLAS counts
+    in Fortran order, in which these arrays are their transposes: Cᵀ = op(B)ᵀ op(A)ᵀ.
     """
     scalar = alpha
     signature = types.void(
@@ -77,7 +77,7 @@ def readable(x: np.ndarray) -> np.ndarray:
         row == size and column >= M * size and column % size == 0
     ):
         return x
-    return np.array(x, order="C")  # also of an axis of size 1, which may have any stride
+    return np.array(x, order="C")
 
 
 def workers(*sizes: int) -> int:
@@ -104,7 +104,7 @@ def multiply(function, c, a, b):
 def _stored(x):
     """How BLAS reads a matrix: as it is or transposed, and the step from one row of what is stored to the next."""
     row, column = x.strides[0] // x.itemsize, x.strides[1] // x.itemsize
-    if column == 1:
+    if column == 1 or x.shape[1] == 1:  # the stride of an axis of size 1 says nothing
         return AS_IT_IS, max(row, x.shape[1], 1)
     return TRANSPOSED, max(column, x.shape[0], 1)
 
@@ -140,7 +140,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _product(c, a, b, gemm, workers):
     L, M, N = c.shape
     for w in prange(workers):
-        if L >= workers:
+        if workers <= L:
             for i in range(w * L // workers, (w + 1) * L // workers):
                 multiply(gemm, c[i], a[i], b[i])
         else:

@@ -65,7 +65,7 @@ def power_of_two(typingctx, n):
 
 @intrinsic
 def shifted(typingctx, y, n):
-    """y 2ⁿ for a floating-point number n that holds a small integer, by adding to the exponent; y, y 2ⁿ not subnormal."""
+    """y 2ⁿ for a floating-point number that holds a small integer, by adding to the exponent; nothing is subnormal."""
     integer, mantissa = (ir.IntType(32), 23) if n == types.float32 else (ir.IntType(64), 52)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

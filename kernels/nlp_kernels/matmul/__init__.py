@@ -1,5 +1,6 @@
 """Matrix product with fused bias, activation and residual. Derivation: README.md. Readable: reference.py."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,19 +57,24 @@ def backward(
 def activate(z: Any, b: Any = None, *, activation: str) -> Any:
     """y = g(z + b) alone, without a product, elementwise  (E13).  (..., N), (N,) or None -> (..., N)"""
     backend = select("matmul", z, activation=activation)
+    rows = _matrix(z)
     if backend is reference:
-        return reference.activate(z if b is None else z + b, activation)
-    return backend.activate(_matrix(z), b, activation=activation).reshape(z.shape)
+        y = reference.activate(rows if b is None else rows + b, activation)
+    else:
+        y = backend.activate(rows, b, activation=activation)
+    return y.reshape(z.shape) if rows is not z else y
 
 
 def activate_backward(dy: Any, z: Any, b: Any = None, *, activation: str) -> tuple[Any, Any]:
     """dz = dy g'(z + b), db = Σ dz over all axes but the last, or None.  (..., N), (..., N), (N,) -> (dz, db)"""
     backend = select("matmul", dy, activation=activation)
-    if backend is not reference:
-        dz, db = backend.activate_backward(_matrix(dy), _matrix(z), b, activation=activation)
-        return dz.reshape(z.shape), None if b is None else db
-    dz = reference.activate_backward(dy, z if b is None else z + b, activation)
-    return dz, None if b is None else array_namespace(dz).sum(dz, axis=tuple(range(dz.ndim - 1)))
+    dy_rows, rows = _matrix(dy), _matrix(z)
+    if backend is reference:
+        dz = reference.activate_backward(dy_rows, rows if b is None else rows + b, activation)
+        db = None if b is None else array_namespace(dz).sum(dz, axis=tuple(range(dz.ndim - 1)))
+    else:
+        dz, db = backend.activate_backward(dy_rows, rows, b, activation=activation)
+    return dz.reshape(dy.shape) if dy_rows is not dy else dz, None if b is None else db
 
 
 def product(a: Any, b: Any) -> Any:
@@ -76,16 +82,25 @@ def product(a: Any, b: Any) -> Any:
 
     (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
     """
-    if type(a) is type(b) is np.ndarray and a.ndim > 1 < b.ndim and a.dtype == b.dtype and a.shape[-1] == b.shape[-2]:
-        if a.dtype in (np.float32, np.float64) and a.size * b.shape[-1] >= LARGE and "cpu" in backends("matmul"):
-            from nlp_kernels.common import blas
+    if type(a) is not np.ndarray or type(b) is not np.ndarray:
+        return array_namespace(a, b).matmul(a, b)
+    if a.ndim > 1 < b.ndim and a.size * b.shape[-1] >= LARGE and _threaded(a, b):
+        from nlp_kernels.common import blas
 
-            return blas.product(a, b)
-    return array_namespace(a, b).matmul(a, b)
+        return blas.product(a, b)
+    return np.matmul(a, b)
+
+
+def _threaded(a, b):
+    one = a.dtype == b.dtype and a.dtype in (np.float32, np.float64) and a.shape[-1] == b.shape[-2]
+    return one and "cpu" in backends("matmul")
 
 
 def _matrix(z):
-    return z if z.ndim == 2 else z.reshape(-1, z.shape[-1]) if z.size and z.ndim else z.reshape(1, -1)
+    """A NumPy array of any number of axes as rows; arrays of other libraries as they are."""
+    if type(z) is not np.ndarray or z.ndim == 2:
+        return z
+    return z.reshape(math.prod(z.shape[:-1]), z.shape[-1]) if z.ndim else z.reshape(1, 1)
 
 
 def _check(function, x, w, b, residual, activation, transpose_w):

@@ -19,11 +19,19 @@ from nlp_kernels.matmul import cpu
 from nlp_kernels.matmul.cpu import activate, activate_backward, finish, supports
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
-__all__ = ["activate", "activate_backward", "backward", "forward", "product", "supports"]
+__all__ = ["activate", "activate_backward", "backward", "forward", "pays", "product", "supports"]
 
 KC, MC = 512, 96  # a block of A has 192 KB in float32
 DEPTH = 16  # rows of B that are packed together: each is read in long pieces, and each panel written in long ones
 PAGE = 4096  # bytes: rows that lie a multiple of this apart share few lines of the first-level cache
+FEW, SMALL = 32, 1 << 20  # rows, and multiply-adds, below which packing B costs more than it saves
+
+
+def pays(x, w=None, *inputs, **hyper):
+    """Whether it is faster than BLAS: as measured, with AVX-512, from these sizes on."""
+    if microkernel.vector_bytes() < 64 or w is None:
+        return False
+    return len(x) >= FEW and len(x) * w.shape[0] * w.shape[1] >= SMALL
 
 
 def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
