@@ -43,19 +43,23 @@ def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
     Raises BackendError where the forced backend is absent or does not support the inputs: no silent fallback.
     """
     modules = _resolved.get(hot_path) or _modules(hot_path)
-    if forced := _forced.get():
-        name = forced.get(hot_path) or forced.get("*")
-        if name is not None:
-            module = modules.get(name)
-            if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
-                raise BackendError(_refusal(hot_path, name, module, x))
-            return module
+    if (name := forced(hot_path)) is not None:
+        module = modules.get(name)
+        if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
+            raise BackendError(_refusal(hot_path, name, module, x))
+        return module
     for name, module in modules.items():
         if name == "reference" or (module.supports(x, *inputs, **hyper) and _pays(module, x, *inputs, **hyper)):
             return module
     raise BackendError(
         f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(modules)}"
     )
+
+
+def forced(hot_path: str) -> str | None:
+    """The name of the backend that `use_backend` forces for a hot path, if any."""
+    names = _forced.get()
+    return (names.get(hot_path) or names.get("*")) if names else None
 
 
 def use_backend(name: str, hot_path: str | None = None) -> AbstractContextManager[None]:

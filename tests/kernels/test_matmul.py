@@ -151,6 +151,10 @@ def test_refusals():
         matmul.forward(x.astype(np.int64), w)
     with pytest.raises(ValueError, match=r"unknown activation 'swish'; there are none, relu, gelu, gelu_tanh"):
         matmul.forward(x, w, activation="swish")
+    with pytest.raises(ValueError, match=r"matmul.activate: unknown activation 'swish'"):
+        matmul.activate(x, activation="swish")
+    with pytest.raises(ShapeError, match=r"matmul.activate_backward: dy has shape \(3, 4\), expected \(2, 3\)"):
+        matmul.activate_backward(w, x, activation="gelu")
 
 
 def arrays(rng, shape, dtype, transpose_w):
@@ -243,6 +247,17 @@ def test_the_activation_alone(data, rng, activation, dtype):
         right = matmul.activate(z, c, activation=activation), *matmul.activate_backward(dy, z, c, activation=activation)
     assert (db is None) == (b is None)
     assert_close([y, dz, db], right, dtype)
+
+
+@pytest.mark.parametrize("backend", dispatch.backends("matmul"))
+def test_the_activation_alone_refuses_what_does_not_fit(backend):
+    z, b = np.zeros((2, 3)), np.zeros(4)
+    with dispatch.use_backend(backend, "matmul"):
+        with pytest.raises(ValueError, match=r"b has shape \(4,\), expected \(3,\)|broadcast"):
+            matmul.activate(z, b, activation="gelu")
+        if backend != "reference":
+            with pytest.raises(DtypeError, match="dy is float32 but z is float64"):
+                matmul.activate_backward(z.astype(np.float32), z, activation="gelu")
 
 
 @given(rng=generators(), dtype=st.sampled_from([np.float32, np.float64]))

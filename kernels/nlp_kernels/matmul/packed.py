@@ -16,10 +16,10 @@ from nlp_kernels.common.blas import readable, workers
 from nlp_kernels.common.compiled import device, kernel
 from nlp_kernels.common.memory import empty
 from nlp_kernels.matmul import cpu
-from nlp_kernels.matmul.cpu import activate, activate_backward, finish, supports
+from nlp_kernels.matmul.cpu import finish, supports
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
-__all__ = ["activate", "activate_backward", "backward", "forward", "pays", "product", "supports"]
+__all__ = ["backward", "forward", "pays", "product", "supports"]
 
 KC, MC = 512, 96  # a block of A has 192 KB in float32
 DEPTH = 16  # rows of B that are packed together: each is read in long pieces, and each panel written in long ones
@@ -27,11 +27,9 @@ PAGE = 4096  # bytes: rows that lie a multiple of this apart share few lines of 
 FEW, SMALL = 32, 1 << 20  # rows, and multiply-adds, below which packing B costs more than it saves
 
 
-def pays(x, w=None, *inputs, **hyper):
+def pays(x, w, *inputs, **hyper):
     """Whether it is faster than BLAS: as measured, with AVX-512, from these sizes on."""
-    if microkernel.vector_bytes() < 64 or w is None:
-        return False
-    return len(x) >= FEW and len(x) * w.shape[0] * w.shape[1] >= SMALL
+    return microkernel.vector_bytes() == 64 and len(x) >= FEW and len(x) * w.shape[0] * w.shape[1] >= SMALL
 
 
 def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
