@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from nlp_kernels import matmul
 from nlp_kernels.common import xp as helpers
 
 from tinygrad_nlp.autograd import namespace, primitive
@@ -12,8 +13,6 @@ from tinygrad_nlp.ops.arithmetic import negative
 __all__ = ["erf", "gelu", "gelu_tanh", "log_sigmoid", "relu", "sigmoid", "softplus"]
 
 elementwise = primitive(broadcasts=True)
-
-_SQRT_2_PI = math.sqrt(2 / math.pi)
 
 
 @elementwise
@@ -112,14 +111,12 @@ def gelu(x):
     >>> tn.gelu([0.0, 1e3])
     Tensor([   0., 1000.])
     """
-    return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
+    return matmul.activate(x, activation="gelu")
 
 
 @gelu.vjp("x")
 def _(g, x):  # d(xΦ)/dx = Φ(x) + x φ(x)
-    xp = namespace(g)
-    phi = xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return g * (0.5 * (1 + _erf(x * math.sqrt(0.5))) + x * phi)
+    return matmul.activate_backward(g, x, activation="gelu")[0]
 
 
 @elementwise
@@ -131,10 +128,9 @@ def gelu_tanh(x):
     >>> tn.gelu_tanh([0.0, 1e3])
     Tensor([   0., 1000.])
     """
-    return 0.5 * x * (1 + namespace(x).tanh(_SQRT_2_PI * (x + 0.044715 * x * x * x)))
+    return matmul.activate(x, activation="gelu_tanh")
 
 
 @gelu_tanh.vjp("x")
-def _(g, x):  # ½(1 + t) + ½ x (1 - t²) √(2/π) (1 + 3·0.044715 x²)
-    t = namespace(g).tanh(_SQRT_2_PI * (x + 0.044715 * x * x * x))
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _SQRT_2_PI * (1 + 3 * 0.044715 * x * x))
+def _(g, x):  # ½(1 + t) + ½ x (1 - t²) √(2/π) (1 + 3·0.044715 x²), t = tanh(√(2/π) (x + 0.044715 x³))
+    return matmul.activate_backward(g, x, activation="gelu_tanh")[0]

@@ -3,6 +3,7 @@
 import math
 
 from nlp_kernels.errors import ShapeError
+from nlp_kernels.matmul import product
 
 from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
 from tinygrad_nlp.autograd.explain import explained
@@ -22,7 +23,7 @@ def matmul(a, b):
     >>> tn.matmul([[1.0, 2.0]], [[3.0], [4.0]])
     Tensor([[11.]])
     """
-    return namespace(a).matmul(a, b)
+    return product(a, b)
 
 
 @matmul.vjp("a")
@@ -31,9 +32,9 @@ def _(g, a_shape, a_dtype, b):  # dA = G B^T
     if b.ndim == 1:
         da = xp.expand_dims(g, axis=-1) * b  # y = A b: dA = g b^T
     elif len(a_shape) == 1:
-        da = xp.matmul(b, xp.expand_dims(g, axis=-1))[..., 0]  # y = a B: da = B g
+        da = product(b, xp.expand_dims(g, axis=-1))[..., 0]  # y = a B: da = B g
     else:
-        da = xp.matmul(g, xp.matrix_transpose(b))
+        da = product(g, xp.matrix_transpose(b))
     return _returned(da, a_shape, a_dtype)
 
 
@@ -43,12 +44,12 @@ def _(g, a, b_shape, b_dtype):  # dB = A^T G
     if a.ndim == 1:
         db = xp.expand_dims(a, axis=-1) * xp.expand_dims(g, axis=-2) if len(b_shape) > 1 else a * g  # db = a g^T
     elif len(b_shape) == 1:
-        db = xp.matmul(xp.expand_dims(g, axis=-2), a)[..., 0, :]  # y = A b: db = A^T g
+        db = product(xp.expand_dims(g, axis=-2), a)[..., 0, :]  # y = A b: db = A^T g
     elif len(b_shape) == 2 and a.ndim > 2:  # one product of all rows, not a sum of products
         n = math.prod(a.shape[:-1])
-        db = xp.matmul(xp.matrix_transpose(xp.reshape(a, (n, a.shape[-1]))), xp.reshape(g, (n, g.shape[-1])))
+        db = product(xp.matrix_transpose(xp.reshape(a, (n, a.shape[-1]))), xp.reshape(g, (n, g.shape[-1])))
     else:
-        db = xp.matmul(xp.matrix_transpose(a), g)
+        db = product(xp.matrix_transpose(a), g)
     return _returned(db, b_shape, b_dtype)
 
 

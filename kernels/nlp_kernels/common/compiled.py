@@ -7,7 +7,7 @@ The signature names the arguments in order, outputs before the bar (all inputs m
 in C order of the kernel's own dtype T, float32 or float64, `x(N,C)` one of any strides, `x` a number; another type is
 written `x:int64[N]`. It is explicit, so that no memory layout of a caller's array triggers another compilation.
 
-Compiled code is cached under a key made of the sources (the kernel's file and everything in `common/`), the versions
+Compiled code is cached under a key made of the sources (the kernel's folder and everything in `common/`), the versions
 of Python and Numba, the processor and T. `TINYGRAD_NLP_CACHE` names the folder; without a writable one nothing is kept.
 The logger `nlp_kernels` says at level INFO what is compiled, which takes a second or more each.
 """
@@ -223,7 +223,7 @@ def _environment() -> tuple[str, ...]:
 
 
 def _sources(source: Path) -> list[Path]:
-    return [source, *sorted(Path(__file__).parent.glob("*.py"))]
+    return [source, *sorted({*source.parent.glob("*.py"), *Path(__file__).parent.glob("*.py")})]
 
 
 @functools.cache
