@@ -7,7 +7,7 @@ The signature names the arguments in order, outputs before the bar (all inputs m
 in C order of the kernel's own dtype T, float32 or float64, `x(N,C)` one of any strides, `x` a number; another type is
 written `x:int64[N]`. It is explicit, so that no memory layout of a caller's array triggers another compilation.
 
-Compiled code is cached under a key made of the sources (the kernel's file and everything in `common/`), the versions
+Compiled code is cached under a key made of the sources (the kernel's folder and everything in `common/`), the versions
 of Python and Numba, the processor and T. `TINYGRAD_NLP_CACHE` names the folder; without a writable one nothing is kept.
 """
 
@@ -40,7 +40,7 @@ FAST = frozenset({"reassoc", "nsz", "contract", "arcp"})
 KERNELS: list[Kernel] = []  # all of them that are imported: what `tinygrad-nlp warmup` compiles
 
 _ARGUMENT = re.compile(r"(\w+)(?::(\w+))?(?:(\[.*\])|(\(.*\)))?")
-_TYPES = {"bool": types.boolean, "int64": types.int64, "float64": types.float64, "uint32": types.uint32}
+_TYPES = {"bool": types.boolean} | {kind: getattr(types, kind) for kind in ("int64", "float64", "uint32", "uint64")}
 _compiling = threading.RLock()
 
 
@@ -182,7 +182,7 @@ def _environment() -> tuple[str, ...]:
 
 
 def _sources(source: Path) -> list[Path]:
-    return [source, *sorted(Path(__file__).parent.glob("*.py"))]
+    return [source, *sorted({*source.parent.glob("*.py"), *Path(__file__).parent.glob("*.py")})]
 
 
 @functools.cache
