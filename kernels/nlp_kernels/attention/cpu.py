@@ -123,17 +123,17 @@ def _forward_share(
         for s0 in range(0, end, C):
             s1 = min(s0 + C, end)
             panels = kt[s0 // NR : -(-s1 // NR)]
-            tile = ss[: t1 - t0, : len(panels) * NR]
-            product(tile, qs[: t1 - t0], panels, False)  # (1)
+            width = len(panels) * NR
+            product(ss[: t1 - t0, :width], qs[: t1 - t0], panels, False)  # (1)
             for t in range(t0, t1):
-                e, a = tile[t - t0], acc[t - t0]
+                e, a = ss[t - t0][:width], acc[t - t0]
                 hide(e, min(s1, t + 1 + S - T if causal else s1) - s0, keep[b, h, t, s0:s1])
                 m[t - t0], z[t - t0], shrunk = carry_on(e, m[t - t0], z[t - t0])
                 for d in range(len(a)):
                     a[d] *= shrunk
                 if len(drop):
                     drop_weights(e[: s1 - s0], factor, words, (head * T + t) * S + s0, drop, rescale)
-            product(acc[: t1 - t0], tile[:, : s1 - s0], vs[s0:s1], True)  # (10)
+            product(acc[: t1 - t0], ss[: t1 - t0, : s1 - s0], vs[s0:s1], True)  # (10)
         for t in range(t0, t1):
             o_t, a, m_t, z_t = o[b, t, h], acc[t - t0], m[t - t0], z[t - t0]
             z_t = z_t if z_t > 0 else one  # a row without keys is 0/1, not 0/0
@@ -198,7 +198,7 @@ def _head(
             product(ps[:M, : P * NR], qs[t0:t1, :D], kt[:P], False)  # (1)
             product(ds[:M, : P * NR], dos[t0:t1, :Dv], vt[:P], False)  # (13)
             for t in range(t0, t1):
-                p, d, l_t, delta_t = ps[t - t0, : P * NR], ds[t - t0, : P * NR], lse[b, h, t, 0], delta[t]
+                p, d, l_t, delta_t = ps[t - t0][: P * NR], ds[t - t0][: P * NR], lse[b, h, t, 0], delta[t]
                 hide(p, min(n, t + 1 + S - T - s0) if causal else n, keep[b, h, t, s0 : s0 + n])
                 if len(drop):
                     index = (head * T + t) * S + s0

@@ -47,4 +47,9 @@ def _words(words, block, seed):
             p0, p1 = M0 * c0, M1 * c2
             c0, c1, c2, c3 = (p1 >> HALF) ^ c1 ^ k0, p1 & LOW, (p0 >> HALF) ^ c3 ^ k1, p0 & LOW
             k0, k1 = (k0 + GAIN0) & LOW, (k1 + GAIN1) & LOW
-        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = uint32(c0), uint32(c1), uint32(c2), uint32(c3)
+        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = (
+            uint32(c0),
+            uint32(c1),
+            uint32(c2),
+            uint32(c3),
+        )

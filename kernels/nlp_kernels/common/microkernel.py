@@ -189,20 +189,86 @@ def pack(panels, x):
             to, row = panels[p, k], x[k, p * NR : p * NR + n]
             for j in range(n):
                 to[j] = row[j]
-            to[n:] = 0
+            for j in range(n, NR):
+                to[j] = 0
 
 
 @device
 def pack_transposed(panels, x):
     """x (N, K) -> the columns of xᵀ in panels (P, K, columns), P columns >= N, filled up with 0."""
     P, K, NR = panels.shape
-    N = x.shape[0]
+    N, L = x.shape[0], _lanes(x)
+    whole = K // L * L if x.strides[1] == x.itemsize else 0  # columns of x that are turned in squares
     for p in range(P):
         to, n = panels[p], min(NR, N - p * NR)
-        for first in range(0, K, 64):  # of a long row, what fits the first-level cache
-            last = min(first + 64, K)
-            for j in range(n):
-                row = x[p * NR + j]
-                for k in range(first, last):
-                    to[k, j] = row[k]
-            to[first:last, n:] = 0
+        square = n // L * L
+        for j in range(0, square, L):
+            for k in range(0, whole, L):
+                _turn(to, k, j, x, p * NR + j, k)
+        for j in range(n):
+            row = x[p * NR + j]
+            for k in range(whole if j < square else 0, K):
+                to[k, j] = row[k]
+        for k in range(K if n < NR else 0):
+            to_k = to[k]
+            for j in range(n, NR):
+                to_k[j] = 0
+
+
+@intrinsic
+def _lanes(typingctx, x):
+    """How many numbers of x a vector holds."""
+    lanes = vector_bytes() // (x.dtype.bitwidth // 8)
+    return types.intp(x), lambda context, builder, sig, args: context.get_constant(types.intp, lanes)
+
+
+@intrinsic
+def _turn(typingctx, to, k, j, x, n, m):
+    """A square of x, as wide as a vector, from row n and column m, transposed to row k and column j of `to`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def place(i: int) -> tuple[Any, Any]:
+            array = context.make_array(sig.args[i])(context, builder, args[i])
+            stride, step = cgutils.unpack_tuple(builder, array.strides, 2)
+            offset = builder.add(builder.mul(args[i + 1], stride), builder.mul(args[i + 2], step))
+            return builder.gep(builder.bitcast(array.data, ir.IntType(8).as_pointer()), [offset]), stride
+
+        scalar = context.get_value_type(to.dtype)
+        itemsize = context.get_abi_sizeof(scalar)
+        vector = ir.VectorType(scalar, vector_bytes() // itemsize)
+        function = _square(builder.module, vector, itemsize, args[1].type)
+        builder.call(function, [*place(0), *place(3)])
+        return context.get_dummy_value()
+
+    return types.void(to, k, j, x, n, m), codegen
+
+
+def _square(module: Any, vector: Any, itemsize: int, size: Any) -> Any:
+    """The function that transposes L vectors of L numbers: log2 L times, the first half is interleaved with the other.
+
+    Number c of vector r is at place r L + c. Interleaving moves the top bit of a place to its end, so after log2 L
+    times the bits of r stand behind those of c: number c of vector r has come to place c L + r.
+    """
+    L, name = vector.count, f"nlp_kernels.transpose.{vector.element}.{vector.count}"
+    if name in module.globals:
+        return module.globals[name]
+    bytes_ = ir.IntType(8).as_pointer()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [bytes_, size, bytes_, size]), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    to, to_stride, x, x_stride = function.args
+
+    def pointer(base: Any, row: int, stride: Any) -> Any:
+        return builder.bitcast(builder.gep(base, [builder.mul(size(row), stride)]), vector.as_pointer())
+
+    rows = [builder.load(pointer(x, r, x_stride), align=itemsize) for r in range(L)]
+    order = [i // 2 + i % 2 * L for i in range(2 * L)]  # 0, L, 1, L + 1, …
+    masks = [ir.Constant(ir.VectorType(ir.IntType(32), L), half) for half in (order[:L], order[L:])]
+    for _ in range(L.bit_length() - 1):
+        pairs = zip(rows[: L // 2], rows[L // 2 :], strict=True)
+        rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+    for r in range(L):
+        builder.store(rows[r], pointer(to, r, to_stride), align=itemsize)
+    builder.ret_void()
+    return function
