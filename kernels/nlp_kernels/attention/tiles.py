@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nlp_kernels.common import dropout
 from nlp_kernels.common.compiled import device
+from nlp_kernels.common.dropout import factors
 from nlp_kernels.common.vector import contiguous, exp, maximum
 
 
@@ -13,7 +13,7 @@ def shares(work, workers):
     total = done[-1] if done.size else 0
     first = np.searchsorted(done, np.arange(workers + 1) * total // workers, side="right")
     first[0], first[-1] = 0, done.size
-    return first.astype(np.int64)
+    return first
 
 
 @device
@@ -36,63 +36,70 @@ def copy_row(to, x, scale):
 
 
 @device
-def hide(s, visible, keep):
-    """-∞ for the scores of keys that a query may not see: those after the first `visible`, and those not kept."""
-    hidden = -s.dtype.type(np.inf)
-    if len(keep) and keep.strides[0] == 1:
-        row = contiguous(keep)
-        for j in range(len(row)):
-            s[j] = s[j] if row[j] else hidden  # (2) (3)
-    else:
-        for j in range(len(keep)):  # the same for all keys: a stride of 0
-            s[j] = s[j] if keep[j] else hidden  # (2) (3)
-    for j in range(max(visible, 0), len(s)):
-        s[j] = hidden  # (2) (3)
+def hide(ss, M, width, n, visible, keep):
+    """-∞ for the scores of keys that a query may not see, of those of M queries and `width` keys, n of them real.
 
-
-@device
-def carry_on(s, m, z):
-    """A row of scores to exponentials, in place, after tiles with maximum m and sum z.
-
-    -> the new maximum and sum, and the factor e^(m - m') by which what was summed before has shrunk.
+    The first query sees `visible` of its keys, each further one one more; keep: (M, n), or empty.
     """
-    top = m
-    for j in range(len(s)):
-        top = maximum(top, s[j])  # (4)
-    shift = top if np.isfinite(top) else s.dtype.type(0)
-    total = s.dtype.type(0)
-    for j in range(len(s)):
-        e = exp(s[j] - shift)  # (5)
-        s[j] = e
-        total += e  # (6)
-    shrunk = exp(m - shift)
-    return top, z * shrunk + total, shrunk
+    hidden = -ss.dtype.type(np.inf)
+    for r in range(M):
+        s = ss[r]
+        if len(keep) and keep.strides[1] == 1:
+            row = contiguous(keep[r])
+            for j in range(len(row)):
+                s[j] = s[j] if row[j] else hidden  # (2) (3)
+        elif len(keep):
+            for j in range(n):
+                s[j] = s[j] if keep[r, j] else hidden  # (2) (3)
+        for j in range(max(min(n, visible + r), 0), width):
+            s[j] = hidden  # (2) (3)
 
 
 @device
-def drop_weights(e, factor, words, index, drop, rescale):
-    """e ⊙ M, in place."""
-    factor = factor[: len(e)]
-    dropout.factors(factor, words, index, drop, rescale)
-    for j in range(len(e)):
-        e[j] *= factor[j]  # (9)
+def carry_on(ss, M, width, m, z, shrunk):
+    """Rows of scores to exponentials, in place, after tiles of keys that gave the maxima m and the sums z.
+
+    m, z: updated; shrunk: e^(m - m'), the factor by which whatever was summed before has shrunk.
+    """
+    nothing = ss.dtype.type(0)
+    for r in range(M):
+        s = ss[r][:width]
+        top = m[r]
+        for j in range(len(s)):
+            top = maximum(top, s[j])  # (4)
+        shift = top if np.isfinite(top) else nothing
+        total = nothing
+        for j in range(len(s)):
+            e = exp(s[j] - shift)  # (5)
+            s[j] = e
+            total += e  # (6)
+        shrunk[r] = exp(m[r] - shift)
+        z[r] = z[r] * shrunk[r] + total  # (6)
+        m[r] = top
 
 
 @device
-def weights_and_gradient(s, dp, lse, delta):
-    """A row of scores and of dO Vᵀ, to P and dS, in place."""
-    for j in range(len(s)):
-        p = exp(s[j] - lse)  # (11)
-        dp[j] = p * (dp[j] - delta)  # (15)
-        s[j] = p
+def draw(masks, M, n, words, index, S, dropout, rescale):
+    """The mask for M rows of n weights, the entries from `index` on in rows of S."""
+    for r in range(M):
+        factors(masks[r][:n], words, index + r * S, dropout, rescale)
 
 
 @device
-def dropped_weights_and_gradient(s, dp, lse, delta, factor, words, index, drop, rescale):
-    """The same with dropout: P ⊙ M and dS."""
-    factor = factor[: len(s)]
-    dropout.factors(factor, words, index, drop, rescale)
-    for j in range(len(s)):
-        p = exp(s[j] - lse)  # (11)
-        dp[j] = p * (dp[j] * factor[j] - delta)  # (13) (15)
-        s[j] = p * factor[j]  # (9)
+def times(ss, masks, M, n):
+    """The tile ⊙ the mask, in place."""
+    for r in range(M):
+        s, mask = ss[r], masks[r]
+        for j in range(n):
+            s[j] *= mask[j]  # (9)
+
+
+@device
+def weights_and_gradients(ps, ds, M, width, lse, delta):
+    """Rows of scores and of dO Vᵀ, to P and dS, in place."""
+    for r in range(M):
+        p, d, l_r, delta_r = ps[r][:width], ds[r][:width], lse[r], delta[r]
+        for j in range(len(p)):
+            e = exp(p[j] - l_r)  # (11)
+            d[j] = e * (d[j] - delta_r)  # (15)
+            p[j] = e
