@@ -1,7 +1,6 @@
 """Attention, Numba: tiles of scores in the cache, products in registers, memory linear in T and S. README.md."""
 
 import numpy as np
-from numba import prange
 
 from nlp_kernels.attention.reference import scale_or_default
 from nlp_kernels.attention.tiles import (
@@ -40,7 +39,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     first = shares(np.broadcast_to(work, (B, H, len(ends))), workers(B * H * len(ends)))
     W = len(first) - 1
     _forward(
-        o, lse, empty((W, -(-S // NR), D, NR), dtype), empty((W, S, E), dtype), empty((W, R, D), dtype),
+        W, o, lse, empty((W, -(-S // NR), D, NR), dtype), empty((W, S, E), dtype), empty((W, R, D), dtype),
         empty((W, R, C), dtype), empty((W, R, E), dtype), empty((W, 3, R), dtype), *_mask_room(W, R, C, dtype, dropout),
         q, k, v, keep, lengths, first, scale_or_default(scale, q), causal, *mask.arguments(dropout),
     )  # fmt: skip
@@ -62,7 +61,7 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
         first = shares(work, workers(len(work)))
         W = len(first) - 1
         _backward(
-            dq, dk, dv, empty((W, T, E), dtype), empty((W, T, Ev), dtype), empty((W, T, E), dtype),
+            W, dq, dk, dv, empty((W, T, E), dtype), empty((W, T, Ev), dtype), empty((W, T, E), dtype),
             empty((W, T), dtype), empty((W, C // NR, D, NR), dtype), empty((W, C // NR, Dv, NR), dtype),
             empty((W, C, E), dtype), empty((W, C, E), dtype), empty((W, C, Ev), dtype), empty((W, R, C), dtype),
             empty((W, R, C), dtype), *_mask_room(W, R, C, dtype, dropout), check.rows(do), q, k, v, check.rows(o), lse,
@@ -94,32 +93,23 @@ def _mask_room(W, R, C, dtype, dropout):
 @kernel(
     "o[B,T,H,Dv] lse[B,H,T,1] kt[W,P,D,NR] vs[W,S,E] qs[W,R,D] ss[W,R,C] acc[W,R,E] rows[W,3,R] masks[W,R,C]"
     " words:uint32[W,n] | q(B,H,T,D) k(B,H,S,D) v(B,H,S,Dv) keep:bool(B,H,T,S) lengths:int64[B] first:int64[W+1]"
-    " scale causal:bool dropout:uint64[4] rescale"
+    " scale causal:bool dropout:uint64[4] rescale",
+    spread=True,
 )
 def _forward(
-    o, lse, kt, vs, qs, ss, acc, rows, masks, words, q, k, v, keep, lengths, first, scale, causal, dropout, rescale
+    w, o, lse, kt, vs, qs, ss, acc, rows, masks, words, q, k, v, keep, lengths, first, scale, causal, dropout, rescale
 ):
-    for w in prange(len(first) - 1):
-        _forward_share(
-            first[w], first[w + 1], o, lse, kt[w], vs[w], qs[w], ss[w], acc[w], rows[w], masks[w], words[w],
-            q, k, v, keep, lengths, scale, causal, dropout, rescale,
-        )  # fmt: skip
-
-
-@device
-def _forward_share(
-    lo, hi, o, lse, kt, vs, qs, ss, acc, rows, masks, words, q, k, v, keep, lengths, scale, causal, dropout, rescale
-):
-    """Tiles lo … hi of queries, over all their keys."""
+    """Worker w: tiles first[w] … first[w + 1] of queries, each over all its keys."""
+    kt, vs, qs, ss, acc, masks, words = kt[w], vs[w], qs[w], ss[w], acc[w], masks[w], words[w]
     _, H, T, _ = q.shape
     S, NR, (R, C) = k.shape[2], kt.shape[2], ss.shape
     one, tiles = q.dtype.type(1), -(-T // R)
-    m, z, shrunk = rows[0], rows[1], rows[2]
-    for i in range(lo, hi):
+    m, z, shrunk = rows[w, 0], rows[w, 1], rows[w, 2]
+    for i in range(first[w], first[w + 1]):
         head, t0 = i // tiles, i % tiles * R
         b, h, M = head // H, head % H, min(R, T - t0)
         length = lengths[b]
-        if i == lo or t0 == 0:  # another head
+        if i == first[w] or t0 == 0:  # another head
             pack_transposed(kt[: -(-length // NR)], k[b, h, :length])
             copy(vs, v[b, h, :length], one)
         copy(qs, q[b, h, t0 : t0 + M], scale)
@@ -152,23 +142,25 @@ def _forward_share(
     "dq[B,T,H,D] dk[B,S,H,D] dv[B,S,H,Dv] qs[W,T,E] dos[W,T,Ev] dqs[W,T,E] delta[W,T] kt[W,P,D,NR] vt[W,P,Dv,NR]"
     " ks[W,C,E] dks[W,C,E] dvs[W,C,Ev] ps[W,R,C] ds[W,R,C] masks[W,R,C] words:uint32[W,n] | do(B,H,T,Dv) q(B,H,T,D)"
     " k(B,H,S,D) v(B,H,S,Dv) o(B,H,T,Dv) lse[B,H,T,1] keep:bool(B,H,T,S) lengths:int64[B] first:int64[W+1] way:int64"
-    " tiles:int64 scale causal:bool dropout:uint64[4] rescale"
+    " tiles:int64 scale causal:bool dropout:uint64[4] rescale",
+    spread=True,
 )
 def _backward(
-    dq, dk, dv, qs, dos, dqs, delta, kt, vt, ks, dks, dvs, ps, ds, masks, words, do, q, k, v, o, lse, keep, lengths,
+    w, dq, dk, dv, qs, dos, dqs, delta, kt, vt, ks, dks, dvs, ps, ds, masks, words, do, q, k, v, o, lse, keep, lengths,
     first, way, tiles, scale, causal, dropout, rescale,
 ):  # fmt: skip
-    for w in prange(len(first) - 1):
-        i = first[w]
-        while i < first[w + 1]:
-            head = i // tiles
-            last = min(first[w + 1], (head + 1) * tiles)
-            _head(
-                head, i - head * tiles, last - head * tiles, way, dq, dk, dv, qs[w], dos[w], dqs[w], delta[w], kt[w],
-                vt[w], ks[w], dks[w], dvs[w], ps[w], ds[w], masks[w], words[w], do, q, k, v, o, lse, keep, lengths,
-                scale, causal, dropout, rescale,
-            )  # fmt: skip
-            i = last
+    """Worker w: units first[w] … first[w + 1], of which a head has `tiles`."""
+    qs, dos, dqs, delta, kt, vt = qs[w], dos[w], dqs[w], delta[w], kt[w], vt[w]
+    ks, dks, dvs, ps, ds, masks, words = ks[w], dks[w], dvs[w], ps[w], ds[w], masks[w], words[w]
+    i = first[w]
+    while i < first[w + 1]:
+        head = i // tiles
+        last = min(first[w + 1], (head + 1) * tiles)
+        _head(
+            head, i - head * tiles, last - head * tiles, way, dq, dk, dv, qs, dos, dqs, delta, kt, vt, ks, dks, dvs,
+            ps, ds, masks, words, do, q, k, v, o, lse, keep, lengths, scale, causal, dropout, rescale,
+        )  # fmt: skip
+        i = last
 
 
 @device

@@ -7,6 +7,14 @@ The signature names the arguments in order, outputs before the bar (all inputs m
 in C order of the kernel's own dtype T, float32 or float64, `x(N,C)` one of any strides, `x` a number; another type is
 written `x:int64[N]`. It is explicit, so that no memory layout of a caller's array triggers another compilation.
 
+Two ways to run in parallel: a loop over `prange(workers)` in the kernel, or, where the kernel is large, `spread=True`:
+
+    @kernel("y[N,C] | x[N,C] first:int64[W+1]", spread=True)
+    def _forward(w, y, x, first): ...
+
+is called as `_forward(W, y, x, first)` and runs for w = 0 … W - 1 at once. It is compiled once; what a prange contains
+Numba compiles three times, as a function of its own, with the wrapper that threads call, and with the kernel.
+
 Compiled code is cached under a key made of the sources (the kernel's folder and everything in `common/`), the versions
 of Python and Numba, the processor and T. `TINYGRAD_NLP_CACHE` names the folder; without a writable one nothing is kept.
 """
@@ -27,8 +35,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import caching, cgutils, types
 from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 
 from nlp_kernels.common import threads
 
@@ -47,12 +56,12 @@ _compiling = threading.RLock()
 class Kernel:
     """A Numba function of explicit types; calling it compiles or loads it for the dtype of its first array."""
 
-    def __init__(self, function: Callable, signature: str, fastmath: frozenset[str]):
+    def __init__(self, function: Callable, signature: str, fastmath: frozenset[str], spread: bool = False):
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
         self.module = function.__module__
-        parallel = "prange" in function.__code__.co_names
-        self.options = {"fastmath": set(fastmath), "parallel": parallel, "nogil": True, "error_model": "numpy"}
-        self.arguments = _parsed(signature, function)
+        self.spread, self.parallel = spread, spread or "prange" in function.__code__.co_names
+        self.options = {"fastmath": set(fastmath), "nogil": True, "error_model": "numpy"}
+        self.arguments = _parsed("w:int64 " * spread + signature, function)
         self._typed = next(i for i, (kind, ndim, *_) in enumerate(self.arguments) if kind == "T" and ndim)
         self.compiled: dict[str, Callable] = {}  # dtype character -> function
 
@@ -74,19 +83,53 @@ class Kernel:
 
     def _compile(self, dtype: np.dtype) -> Callable:
         threads.one_pool()
-        function = numba.njit(**self.options)(self.__wrapped__)
+        kinds = [_type(a, numba.from_dtype(dtype)) for a in self.arguments]
+        function = self._jit(self.__wrapped__, kinds, dtype, parallel=self.parallel and not self.spread)
+        if self.spread:
+            (worker,) = function.overloads.values()
+            address = worker.library.get_pointer_to_function(worker.fndesc.llvm_func_name)
+            function = functools.partial(self._jit(_spreading(self.__wrapped__), [types.int64, *kinds], dtype), address)
+        return threads.guarded(function) if self.parallel else function
+
+    def _jit(self, function: Callable, kinds: list, dtype: np.dtype, parallel: bool = True) -> Any:
+        compiled = numba.njit(**self.options, parallel=parallel)(function)
         if folder := cache_folder(Path(inspect.getfile(self.__wrapped__)), dtype):
-            function._cache = _Cache(self.__wrapped__, folder)
-        function.compile(types.void(*(_type(a, numba.from_dtype(dtype)) for a in self.arguments)))
-        function.disable_compile()
-        return threads.guarded(function) if self.options["parallel"] else function
+            compiled._cache = _Cache(function, folder)
+        compiled.compile(types.void(*kinds))
+        compiled.disable_compile()
+        return compiled
 
 
-def kernel(signature: str, *, fastmath: frozenset[str] = FAST) -> Callable[[Callable], Kernel]:
+def _spreading(function: Callable) -> Callable:
+    """The function (address, workers, …) that calls the machine code of `function` for each worker at once."""
+    name, (_, *arguments) = function.__name__, inspect.signature(function).parameters
+    rest = ", ".join(arguments)
+    text = f"def {name}_spread(code, workers, {rest}):\n for w in prange(workers):\n  _call(code, (w, {rest}))"
+    scope = {"prange": numba.prange, "_call": _call, "__name__": function.__module__}
+    exec(compile(text, inspect.getfile(function), "exec"), scope)
+    return scope[f"{name}_spread"]
+
+
+@intrinsic
+def _call(typingctx, code, args):
+    """Call the compiled kernel at an address; args: a tuple of exactly the types in its signature."""
+
+    def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        convention = context.call_conv
+        kind = convention.get_function_type(types.void, args.types)
+        function = builder.inttoptr(values[0], kind.as_pointer())
+        unpacked = cgutils.unpack_tuple(builder, values[1], len(args.types))
+        convention.call_function(builder, function, types.void, args.types, unpacked)
+        return context.get_dummy_value()
+
+    return types.void(code, args), codegen
+
+
+def kernel(signature: str, *, fastmath: frozenset[str] = FAST, spread: bool = False) -> Callable[[Callable], Kernel]:
     """Make a Kernel of a function that `numba.njit` takes; see the module."""
 
     def made(function: Callable) -> Kernel:
-        KERNELS.append(Kernel(function, signature, fastmath))
+        KERNELS.append(Kernel(function, signature, fastmath, spread))
         return KERNELS[-1]
 
     return made
