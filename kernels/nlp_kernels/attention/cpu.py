@@ -12,16 +12,18 @@ from nlp_kernels.attention.tiles import (
     shares,
     times,
     weights_and_gradients,
+    work_of_keys,
+    work_of_queries,
 )
 from nlp_kernels.common import check
 from nlp_kernels.common import dropout as mask
-from nlp_kernels.common.compiled import device, kernel
+from nlp_kernels.common.compiled import kernel
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.microkernel import columns, pack_transposed, product
 from nlp_kernels.common.threads import workers
 from nlp_kernels.common.vector import contiguous
 
-QUERIES, KEYS = 32, 256  # of a tile of scores
+QUERIES, KEYS, BACKWARD_KEYS = 32, 256, 128  # of a tile of scores
 HEADS, BY_KEYS, BY_QUERIES = 0, 1, 2  # how the backward's work is shared out
 
 
@@ -32,11 +34,9 @@ def supports(q, k, v, keep=None, key_lengths=None, **hyper):
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
     (B, H, T, D), S, Dv, dtype = q.shape, k.shape[2], v.shape[3], q.dtype
     o, lse = empty((B, T, H, Dv), dtype), empty((B, H, T, 1), dtype)  # heads side by side: joining them is a view
-    R, C, NR, E = *_tile(T, S, dtype), columns(dtype), _wide(Dv, dtype)
+    (R, C), NR, E = _tile(T, S, KEYS, dtype), columns(dtype), _wide(Dv, dtype)
     keep, lengths = _masks(q, k, keep, key_lengths)
-    ends = np.minimum(np.arange(R, T + R, R), T) + (S - T) if causal else np.full(-(-T // R), S)
-    work = np.minimum(lengths[:, None, None], np.maximum(ends, 0)) + NR
-    first = shares(np.broadcast_to(work, (B, H, len(ends))), workers(B * H * len(ends)))
+    first = shares(np.repeat(work_of_queries(lengths, T, S, R, causal), H, axis=0), workers(B * H * -(-T // R)))
     W = len(first) - 1
     _forward(
         W, o, lse, empty((W, -(-S // NR), D, NR), dtype), empty((W, S, E), dtype), empty((W, R, D), dtype),
@@ -53,26 +53,27 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     o, lse = saved
     (B, H, T, D), S, Dv, dtype = q.shape, k.shape[2], v.shape[3], q.dtype
     dq, dk, dv = empty((B, T, H, D), dtype), empty((B, S, H, D), dtype), empty((B, S, H, Dv), dtype)
-    R, C, NR, E, Ev = *_tile(T, S, dtype), columns(dtype), _wide(D, dtype), _wide(Dv, dtype)
+    (R, C), NR, E, Ev = _tile(T, S, BACKWARD_KEYS, dtype), columns(dtype), _wide(D, dtype), _wide(Dv, dtype)
     keep, lengths = _masks(q, k, keep, key_lengths)
-    tiles = {HEADS: 1, BY_KEYS: -(-S // C), BY_QUERIES: -(-T // R)}
-    for way in (HEADS,) if workers(B * H * T) <= B * H else (BY_KEYS, BY_QUERIES):
-        work = np.repeat(lengths + NR, H * tiles[way])
-        first = shares(work, workers(len(work)))
+    work = {HEADS: lengths[:, None]}
+    if workers(B * H * T) > B * H:
+        work = {BY_KEYS: work_of_keys(lengths, T, S, C, causal), BY_QUERIES: work_of_queries(lengths, T, S, R, causal)}
+    for way, units in work.items():
+        first = shares(np.repeat(units, H, axis=0), workers(H * units.size))
         W = len(first) - 1
         _backward(
             W, dq, dk, dv, empty((W, T, E), dtype), empty((W, T, Ev), dtype), empty((W, T, E), dtype),
             empty((W, T), dtype), empty((W, C // NR, D, NR), dtype), empty((W, C // NR, Dv, NR), dtype),
             empty((W, C, E), dtype), empty((W, C, E), dtype), empty((W, C, Ev), dtype), empty((W, R, C), dtype),
             empty((W, R, C), dtype), *_mask_room(W, R, C, dtype, dropout), check.rows(do), q, k, v, check.rows(o), lse,
-            keep, lengths, first, way, tiles[way], scale_or_default(scale, q), causal, *mask.arguments(dropout),
+            keep, lengths, first, way, units.shape[1], scale_or_default(scale, q), causal, *mask.arguments(dropout),
         )  # fmt: skip
     return tuple(x.transpose(0, 2, 1, 3) for x in (dq, dk, dv))
 
 
-def _tile(T, S, dtype):
+def _tile(T, S, keys, dtype):
     """Queries and keys of a tile of scores; the keys are whole panels."""
-    return max(min(QUERIES, T), 1), _wide(max(min(KEYS, S), 1), dtype)
+    return max(min(QUERIES, T), 1), _wide(max(min(keys, S), 1), dtype)
 
 
 def _wide(n, dtype):
@@ -149,74 +150,59 @@ def _backward(
     w, dq, dk, dv, qs, dos, dqs, delta, kt, vt, ks, dks, dvs, ps, ds, masks, words, do, q, k, v, o, lse, keep, lengths,
     first, way, tiles, scale, causal, dropout, rescale,
 ):  # fmt: skip
-    """Worker w: units first[w] … first[w + 1], of which a head has `tiles`."""
+    """Worker w: units first[w] … first[w + 1]: heads, or tiles of keys (dK, dV), or tiles of queries (dQ)."""
     qs, dos, dqs, delta, kt, vt = qs[w], dos[w], dqs[w], delta[w], kt[w], vt[w]
     ks, dks, dvs, ps, ds, masks, words = ks[w], dks[w], dvs[w], ps[w], ds[w], masks[w], words[w]
-    i = first[w]
-    while i < first[w + 1]:
-        head = i // tiles
-        last = min(first[w + 1], (head + 1) * tiles)
-        _head(
-            head, i - head * tiles, last - head * tiles, way, dq, dk, dv, qs, dos, dqs, delta, kt, vt, ks, dks, dvs,
-            ps, ds, masks, words, do, q, k, v, o, lse, keep, lengths, scale, causal, dropout, rescale,
-        )  # fmt: skip
-        i = last
-
-
-@device
-def _head(
-    head, first, last, way, dq, dk, dv, qs, dos, dqs, delta, kt, vt, ks, dks, dvs, ps, ds, masks, words, do, q, k, v,
-    o, lse, keep, lengths, scale, causal, dropout, rescale,
-):  # fmt: skip
-    """One head's gradients: all, or dK and dV of some tiles of keys, or dQ of some tiles of queries."""
     _, H, T, D = q.shape
     S, Dv, NR, (R, C) = k.shape[2], v.shape[3], kt.shape[2], ps.shape
-    b, h, one = head // H, head % H, q.dtype.type(1)
-    length = lengths[b]
-    t_first, t_last = (first * R, min(last * R, T)) if way == BY_QUERIES else (0, T)
-    s_first, s_last = (first * C, min(last * C, S)) if way == BY_KEYS else (0, S)
-    copy(qs[t_first:t_last], q[b, h, t_first:t_last], scale)
-    copy(dos[t_first:t_last], do[b, h, t_first:t_last], one)
-    dqs[t_first:t_last] = 0
-    for t in range(t_first, t_last):
-        do_t, o_t, total = contiguous(do[b, h, t]), contiguous(o[b, h, t]), q.dtype.type(0)
-        for d in range(Dv):
-            total += do_t[d] * o_t[d]
-        delta[t] = total  # (14)
-    for s0 in range(s_first, min(s_last, length), C):
-        N = min(C, length - s0)
-        pack_transposed(kt[: -(-N // NR)], k[b, h, s0 : s0 + N])
-        pack_transposed(vt[: -(-N // NR)], v[b, h, s0 : s0 + N])
-        copy(ks, k[b, h, s0 : s0 + N], one)
-        dks[:], dvs[:] = 0, 0
-        sees = max(s0 - (S - T), 0) if causal else 0  # the first query that sees one of these keys
-        for t0 in range(max(sees // R * R, t_first), t_last, R):
-            M = min(R, T - t0)
-            n = min(N, t0 + M + S - T - s0) if causal else N
-            P = -(-n // NR)
-            product(ps[:M, : P * NR], qs[t0 : t0 + M, :D], kt[:P], False)  # (1)
-            product(ds[:M, : P * NR], dos[t0 : t0 + M, :Dv], vt[:P], False)
-            if len(dropout):
-                draw(masks, M, n, words, (head * T + t0) * S + s0, S, dropout, rescale)
-                times(ds, masks, M, n)  # (13)
-            visible = t0 + 1 + S - T - s0 if causal else S
-            if n < P * NR or visible < n or len(keep):
-                hide(ps, M, P * NR, n, visible, keep[b, h, t0 : t0 + M, s0 : s0 + n])
-            weights_and_gradients(ps, ds, M, P * NR, lse[b, h, t0:, 0], delta[t0:])
-            if len(dropout):
-                times(ps, masks, M, n)
-            if way != BY_QUERIES:
-                product(dvs[:n], ps[:M, :n].T, dos[t0 : t0 + M], True)  # (12)
-                product(dks[:n], ds[:M, :n].T, qs[t0 : t0 + M], True)  # (17), c is in Q
-            if way != BY_KEYS:
-                product(dqs[t0 : t0 + M], ds[:M, :n], ks[:n], True)  # (16)
-        if way != BY_QUERIES:
-            for j in range(N):
-                copy_row(dk[b, s0 + j, h], dks[j], one)
-                copy_row(dv[b, s0 + j, h], dvs[j], one)
-    if way != BY_QUERIES:
-        for s in range(max(s_first, length), s_last):
-            dk[b, s, h], dv[b, s, h] = 0, 0
-    if way != BY_KEYS:
+    one = q.dtype.type(1)
+    for head in range(first[w] // max(tiles, 1), -(-first[w + 1] // max(tiles, 1))):  # of each, units i … i_last
+        b, h, length = head // H, head % H, lengths[head // H]
+        i, i_last = max(first[w] - head * tiles, 0), min(first[w + 1] - head * tiles, tiles)
+        t_first, t_last = (i * R, min(i_last * R, T)) if way == BY_QUERIES else (0, T)
+        s_first, s_last = (i * C, min(i_last * C, S)) if way == BY_KEYS else (0, S)
+        copy(qs[t_first:t_last], q[b, h, t_first:t_last], scale)
+        copy(dos[t_first:t_last], do[b, h, t_first:t_last], one)
+        dqs[t_first:t_last] = 0
         for t in range(t_first, t_last):
-            copy_row(dq[b, t, h], dqs[t], scale)  # (16)
+            do_t, o_t, total = contiguous(do[b, h, t]), contiguous(o[b, h, t]), q.dtype.type(0)
+            for d in range(Dv):
+                total += do_t[d] * o_t[d]
+            delta[t] = total  # (14)
+        for s0 in range(s_first, min(s_last, length), C):
+            N = min(C, length - s0)
+            pack_transposed(kt[: -(-N // NR)], k[b, h, s0 : s0 + N])
+            pack_transposed(vt[: -(-N // NR)], v[b, h, s0 : s0 + N])
+            copy(ks, k[b, h, s0 : s0 + N], one)
+            dks[:], dvs[:] = 0, 0
+            sees = max(s0 - (S - T), 0) if causal else 0  # the first query that sees one of these keys
+            for t0 in range(max(sees // R * R, t_first), t_last, R):
+                M = min(R, T - t0)
+                n = min(N, t0 + M + S - T - s0) if causal else N
+                P = -(-n // NR)
+                product(ps[:M, : P * NR], qs[t0 : t0 + M, :D], kt[:P], False)  # (1)
+                product(ds[:M, : P * NR], dos[t0 : t0 + M, :Dv], vt[:P], False)
+                if len(dropout):
+                    draw(masks, M, n, words, (head * T + t0) * S + s0, S, dropout, rescale)
+                    times(ds, masks, M, n)  # (13)
+                visible = t0 + 1 + S - T - s0 if causal else S
+                if n < P * NR or visible < n or len(keep):
+                    hide(ps, M, P * NR, n, visible, keep[b, h, t0 : t0 + M, s0 : s0 + n])
+                weights_and_gradients(ps, ds, M, P * NR, lse[b, h, t0:, 0], delta[t0:])
+                if len(dropout):
+                    times(ps, masks, M, n)
+                if way != BY_QUERIES:
+                    product(dvs[:n], ps[:M, :n].T, dos[t0 : t0 + M], True)  # (12)
+                    product(dks[:n], ds[:M, :n].T, qs[t0 : t0 + M], True)  # (17), c is in Q
+                if way != BY_KEYS:
+                    product(dqs[t0 : t0 + M], ds[:M, :n], ks[:n], True)  # (16)
+            if way != BY_QUERIES:
+                for j in range(N):
+                    copy_row(dk[b, s0 + j, h], dks[j], one)
+                    copy_row(dv[b, s0 + j, h], dvs[j], one)
+        if way != BY_QUERIES:
+            for s in range(max(s_first, length), s_last):
+                dk[b, s, h], dv[b, s, h] = 0, 0
+        if way != BY_KEYS:
+            for t in range(t_first, t_last):
+                copy_row(dq[b, t, h], dqs[t], scale)  # (16)

@@ -7,16 +7,29 @@ from nlp_kernels.common.dropout import factors
 from nlp_kernels.common.vector import contiguous, exp, maximum
 
 
+def work_of_queries(lengths, T, S, R, causal):
+    """How many keys each tile of R queries has to look at: (B, tiles)."""
+    ends = np.minimum(np.arange(R, T + R, R), T) + (S - T) if causal else np.full(-(-T // R), S)
+    return np.minimum(lengths[:, None], np.maximum(ends, 0))
+
+
+def work_of_keys(lengths, T, S, C, causal):
+    """How many queries look at each tile of C keys: (B, tiles)."""
+    starts = np.arange(0, S, C)
+    queries = T - np.maximum(starts - (S - T), 0) if causal else np.full(len(starts), T)
+    return np.where(starts < lengths[:, None], queries, 0)
+
+
 def shares(work, workers):
     """Where each worker begins, and the last ends, so that all have about the same: (units,) -> int64 (workers + 1,)"""
-    done = np.cumsum(work.ravel(), dtype=np.int64)
+    done = np.cumsum(work.ravel() + 16)  # something to do has every unit
     total = done[-1] if done.size else 0
     first = np.searchsorted(done, np.arange(workers + 1) * total // workers, side="right")
-    first[0], first[-1] = 0, done.size
+    first[-1] = done.size
     return first
 
 
-@device
+@device(inline=False)
 def copy(to, x, scale):
     """scale x, rows of any stride (N, D), -> the first D columns of `to`, which has at least N rows; then zeros."""
     N, D = x.shape
@@ -35,7 +48,7 @@ def copy_row(to, x, scale):
         to[d] = x[d] * scale
 
 
-@device
+@device(inline=False)
 def hide(ss, M, width, n, visible, keep):
     """-∞ for the scores of keys that a query may not see, of those of M queries and `width` keys, n of them real.
 
@@ -55,7 +68,7 @@ def hide(ss, M, width, n, visible, keep):
             s[j] = hidden  # (2) (3)
 
 
-@device
+@device(inline=False)
 def carry_on(ss, M, width, m, z, shrunk):
     """Rows of scores to exponentials, in place, after tiles of keys that gave the maxima m and the sums z.
 
@@ -78,14 +91,14 @@ def carry_on(ss, M, width, m, z, shrunk):
         m[r] = top
 
 
-@device
+@device(inline=False)
 def draw(masks, M, n, words, index, S, dropout, rescale):
     """The mask for M rows of n weights, the entries from `index` on in rows of S."""
     for r in range(M):
         factors(masks[r][:n], words, index + r * S, dropout, rescale)
 
 
-@device
+@device(inline=False)
 def times(ss, masks, M, n):
     """The tile ⊙ the mask, in place."""
     for r in range(M):
@@ -94,7 +107,7 @@ def times(ss, masks, M, n):
             s[j] *= mask[j]  # (9)
 
 
-@device
+@device(inline=False)
 def weights_and_gradients(ps, ds, M, width, lse, delta):
     """Rows of scores and of dO Vᵀ, to P and dS, in place."""
     for r in range(M):

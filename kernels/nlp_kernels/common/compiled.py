@@ -135,11 +135,15 @@ def kernel(signature: str, *, fastmath: frozenset[str] = FAST, spread: bool = Fa
     return made
 
 
-def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST) -> Any:
-    """A function that kernels call, compiled into them; its types are those of its arguments."""
+def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST, inline: bool = True) -> Any:
+    """A function that kernels call, compiled into them; its types are those of its arguments.
+
+    `inline=False`: called where the compiler thinks so, not copied to each place: for what works on a whole tile.
+    """
     if function is None:
-        return functools.partial(device, fastmath=fastmath)
-    return numba.njit(fastmath=set(fastmath), nogil=True, error_model="numpy", forceinline=True)(function)
+        return functools.partial(device, fastmath=fastmath, inline=inline)
+    options = {"nogil": True, "error_model": "numpy", "forceinline": inline}
+    return numba.njit(fastmath=set(fastmath), **options)(function)
 
 
 def cache_folder(source: Path, dtype: np.dtype) -> Path | None:

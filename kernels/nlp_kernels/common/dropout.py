@@ -36,7 +36,7 @@ def factors(factor, words, index, drop, rescale):
         factor[i] = rescale if uint64(drawn[i]) >= threshold else nothing
 
 
-@device
+@device(inline=False)
 def _words(words, block, seed):
     """The words of consecutive blocks of stream 0; the loop over blocks vectorises."""
     for i in range(len(words) // 4):
