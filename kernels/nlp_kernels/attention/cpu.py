@@ -81,7 +81,7 @@ def _wide(n, dtype):
 
 
 def _masks(q, k, keep, key_lengths):
-    B, H, T, S = *q.shape[:3], k.shape[2]
+    (B, H, T, _), S = q.shape, k.shape[2]
     lengths = np.full(B, S) if key_lengths is None else key_lengths.astype(np.int64)
     return np.empty((0, 0, 0, 0), np.bool_) if keep is None else np.broadcast_to(keep, (B, H, T, S)), lengths
 
