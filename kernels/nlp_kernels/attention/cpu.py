@@ -171,9 +171,10 @@ def _backward(
             delta[t] = total  # (14)
         for s0 in range(s_first, min(s_last, length), C):
             N = min(C, length - s0)
-            pack_transposed(kt[: -(-N // NR)], k[b, h, s0 : s0 + N])
-            pack_transposed(vt[: -(-N // NR)], v[b, h, s0 : s0 + N])
             copy(ks, k[b, h, s0 : s0 + N], one)
+            copy(dvs, v[b, h, s0 : s0 + N], one)  # on the way: memory is best read in order
+            pack_transposed(kt[: -(-N // NR)], ks[:N, :D])
+            pack_transposed(vt[: -(-N // NR)], dvs[:N, :Dv])
             dks[:], dvs[:] = 0, 0
             sees = max(s0 - (S - T), 0) if causal else 0  # the first query that sees one of these keys
             for t0 in range(max(sees // R * R, t_first), t_last, R):
