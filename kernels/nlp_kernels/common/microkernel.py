@@ -178,7 +178,7 @@ def _tile(builder, rows, vector, itemsize, K, c, c_row, a, a_row, a_col, b, b_ro
                 builder.store(acc[at], pointer(c, at[0], c_row, at[1]), align=itemsize)
 
 
-@device
+@device(inline=False)
 def pack(panels, x):
     """x (K, N) -> its columns in panels (P, K, columns), P columns >= N, filled up with 0."""
     P, K, NR = panels.shape
@@ -193,7 +193,7 @@ def pack(panels, x):
                 to[j] = 0
 
 
-@device
+@device(inline=False)
 def pack_transposed(panels, x):
     """x (N, K) -> the columns of xᵀ in panels (P, K, columns), P columns >= N, filled up with 0."""
     P, K, NR = panels.shape

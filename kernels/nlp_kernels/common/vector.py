@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
 
 from nlp_kernels.common.compiled import device
@@ -112,6 +113,17 @@ def shifted(typingctx, y, n):
         return builder.bitcast(builder.add(builder.bitcast(args[0], integer), exponent), args[0].type)
 
     return y(y, n), codegen
+
+
+@intrinsic
+def contiguous(typingctx, x):
+    """The same array (N,), whose numbers are known to the compiler to be neighbours: a loop over them vectorises."""
+    known = types.Array(x.dtype, 1, "C", readonly=not x.mutable, aligned=x.aligned)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return impl_ret_borrowed(context, builder, known, args[0])
+
+    return known(x), codegen
 
 
 def exp(x):
