@@ -33,12 +33,14 @@ class Case:
     bars: dict[str, float] = field(default_factory=dict)  # peer, or "best", -> times as fast
 
 
-def parser(name: str, about: str | None, *, threads: int = CORES) -> argparse.ArgumentParser:
+def parser(
+    name: str, about: str | None, *, threads: int = CORES, peers: tuple[str, ...] = tuple(PEERS)
+) -> argparse.ArgumentParser:
     """Options of every benchmark."""
     options = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
     options.add_argument("--threads", type=_positive, default=threads, help=f"of everybody (default {threads})")
-    options.set_defaults(usual_threads=threads)
-    options.add_argument("--peers", nargs="*", choices=PEERS, help="default: all, or all but torch.compile if --quick")
+    options.set_defaults(usual_threads=threads, known_peers=peers)
+    options.add_argument("--peers", nargs="*", choices=peers, help="default: all, but torch.compile if --quick")
     options.add_argument("--rounds", type=_positive, help="default: as many as take 8 seconds, 5 to 100")
     options.add_argument("--quick", action="store_true", help="tiny shapes, two rounds, nothing is saved")
     options.add_argument("--bars", type=Path, metavar="FILE", help="write the medians of the rows with a bar, alone")
@@ -50,8 +52,8 @@ def run(
 ) -> dict[str, dict]:
     """Measure all cases. Rows by label of the work and name of the candidate, shown, and saved if complete."""
     everyone = args.peers is None
-    default = ("torch", "jax") if args.quick else ("torch", "compile") if args.bars else tuple(PEERS)
-    args.peers = default if everyone else tuple(args.peers)
+    slow = {"compile"} if args.quick else {"jax"} if args.bars else set()
+    args.peers = tuple(peer for peer in args.known_peers if peer not in slow) if everyone else tuple(args.peers)
     set_threads(args.threads, args.peers)
     dtype, device = getattr(args, "dtype", "float32"), getattr(args, "device", "cpu")
     bounds = {"fewest": args.rounds, "most": args.rounds} if args.rounds else {}

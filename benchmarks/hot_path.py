@@ -44,7 +44,9 @@ class Benchmark:
 
     hot_path: str
     ours: Callable[..., dict[str, Any]]
-    torch: Callable[..., Any]  # torch(torch, **inputs, **hyper) -> output; all results by name if nothing is differentiated
+    torch: Callable[
+        ..., Any
+    ]  # torch(torch, **inputs, **hyper) -> output; all results by name if nothing is differentiated
     jax: Callable[..., Any]
     work: Callable[..., Work]  # work(rng, dtype, *size)
     sizes: tuple[tuple, ...]
