@@ -67,7 +67,8 @@ def run(
             if candidate.compile_s is not None:
                 rows[case.label][who]["compile_s"] = candidate.compile_s
     if args.bars:
-        args.bars.write_text(json.dumps({"bars": bars, "rows": rows}))
+        facts |= {"threads": args.threads, "versions": _versions()}
+        args.bars.write_text(json.dumps({**facts, "bars": bars, "rows": rows}))
         return rows
     facts |= {
         "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),

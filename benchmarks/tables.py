@@ -34,7 +34,7 @@ def markdown(table: list[tuple[str, ...]]) -> list[str]:
 def caption(data: dict) -> str:
     """What the numbers are, and how they were made."""
     threads = "one thread" if data["threads"] == 1 else f"{data['threads']} threads"
-    text = f"{data['dtype']}, {threads}: median (quartiles); ×: how many times as fast the first column is."
+    text = f"{data['dtype']}, {threads}: median (quartiles); ×: how many times as fast ours, the first, is."
     if roofs := data.get("roofs"):
         text += (
             f" Roofs: a copy from memory {digits(roofs['copy_gb_per_s'])} GB/s (in the cache "
