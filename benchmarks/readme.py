@@ -96,7 +96,11 @@ def gradient_checkers() -> str:
     for name, row in data["rows"].items():
         caught = f"{row['bugs_caught']} of {data['bugs']}"
         lines.append(f"| {name} | {caught} | {row['false_alarms']} of {row['draws']:,} | {row['median_ms']:.1f} ms |")
-    return "\n".join(lines)
+    lines += ["", "Ours to second order by the input and all parameters of a layer, median (quartiles):"]
+    for name, row in data["layers"].items():
+        ms = {key: us / 1e3 for key, us in row.items()}
+        lines.append(f"{name} {ms['median_us']:.0f} ms ({ms['low_us']:.0f} – {ms['high_us']:.0f}),")
+    return "\n".join(lines).rstrip(",") + f". Machine: {data['machine']}."
 
 
 Tables = Mapping[str, Callable[[], str]]  # by the name of their markers

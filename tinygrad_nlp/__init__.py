@@ -40,7 +40,7 @@ from tinygrad_nlp.autograd import (
 from tinygrad_nlp.ops import *
 from tinygrad_nlp.ops import names as _functions
 from tinygrad_nlp.random import manual_seed
-from tinygrad_nlp.threads import set_num_threads
+from tinygrad_nlp.threads import get_num_threads, set_num_threads
 
 __version__ = version("tinygrad-nlp")
 __array_api_version__ = "2024.12"
@@ -74,6 +74,7 @@ __all__ = [
     "primitive",
     "random",
     "register_backend",
+    "get_num_threads",
     "set_num_threads",
     "use_backend",
     "value_and_grad",

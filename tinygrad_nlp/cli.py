@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nlp_kernels.common.memory import keep_freed_memory
+
 from tinygrad_nlp import TinygradError, UserError, __version__, set_num_threads
 from tinygrad_nlp.models import MODELS, find
 from tinygrad_nlp.train.options import Options, add_options, given, option
@@ -31,6 +33,7 @@ commands:
   check M:F        are the gradients of function F in module M right?
   study NAME       look inside the library ({studies})
   doctor           what this machine has, what is missing, how to get it
+  warmup           compile the kernels now instead of when they first run
 
 examples:
   {me} train gpt                                 a few minutes on two cores, no download
@@ -77,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = {"train": train, "generate": generate, "check": check, "study": study, "doctor": doctor}
+    commands = {"train": train, "generate": generate, "check": check, "study": study}
+    commands |= {"doctor": doctor, "warmup": warmup}
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command == "--version":
         print("tinygrad-nlp", __version__)
@@ -115,6 +119,7 @@ def train(argv: list[str]) -> int:
     add_options(parser.add_argument_group("training"), Settings)
     arguments = parser.parse(argv[1:])
     _use_threads(arguments.threads)
+    keep_freed_memory()  # this process is ours, and a training step asks for the same sizes again and again
     options, settings = given(arguments, config_class), given(arguments, Settings)
 
     if arguments.resume is None:
@@ -219,6 +224,24 @@ def doctor(argv: list[str]) -> int:
     return report()
 
 
+def warmup(argv: list[str]) -> int:
+    """`warmup`: compile every CPU kernel."""
+    from tinygrad_nlp.warmup import DTYPES, warm_up
+
+    parser = Parser(
+        prog=f"{_me()} warmup",
+        description="Compile every CPU kernel for this machine, once; later runs load them in milliseconds.\n"
+        "They are kept in the user's cache folder, or in the one that TINYGRAD_NLP_CACHE names.",
+    )
+    parser.add_argument("--dtype", choices=DTYPES, help="only for this precision (default: for both)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
+    arguments = parser.parse(argv)
+    done = warm_up((arguments.dtype,) if arguments.dtype else DTYPES, quiet=arguments.quiet)
+    if not arguments.quiet:
+        print(done)
+    return 0
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but a mistake gets one sentence instead of a page, and a misspelt option a suggestion."""
 
@@ -254,7 +277,7 @@ def _add_machine_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--device", default="cpu", type=_device, metavar="NAME", help="cpu, cuda or cuda:N (default: cpu)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads for matrix products (default: all cores)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
 
 
 def _device(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import functools
 import importlib
@@ -26,6 +27,7 @@ def report() -> int:
     sections = {
         "Machine": list(_machine()),
         "NumPy": list(_numpy()),
+        "CPU kernels": list(_kernels()),
         "Needed packages": [_needed(name) for name in NEEDED],
         "Optional packages": [_optional(name, *about) for name, about in OPTIONAL.items()],
         "GPU": list(_gpu()),
@@ -68,6 +70,33 @@ def _blas_threads() -> str:
         return ", ".join(told) or "one for each core (no *_NUM_THREADS variable is set)"
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ", ".join(f"{pool['num_threads']} ({pool['internal_api']} {pool['version']})" for pool in pools)
+
+
+def _kernels() -> Iterator[Row]:
+    """Numba: whether it works, on how many threads of which kind, how wide its vectors are, what is compiled."""
+    try:
+        import numba
+        from nlp_kernels.common import compiled
+    except ImportError as error:
+        yield "–", "Numba", f"{error}; without it the slower references run: pip install numba"
+        return
+    from tinygrad_nlp.warmup import kernels_and_dtypes
+
+    yield "✓", "Numba", numba.__version__
+    yield "✓", "threads", f"{numba.config.NUMBA_NUM_THREADS}, {_threading_layer()}"
+    yield "✓", "compiles for", numba.core.registry.cpu_target.target_context.codegen().magic_tuple()[1]
+    work = kernels_and_dtypes()
+    kept = sum(kernel.is_kept(dtype) for kernel, dtype in work)
+    advice = "" if kept == len(work) else "; tinygrad-nlp warmup compiles the rest"
+    yield "✓", "compiled", f"{kept} of {len(work)} in {compiled.cache_root()}{advice}"
+
+
+def _threading_layer() -> str:
+    for module, layer in {"tbbpool": "TBB", "omppool": "OpenMP"}.items():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"numba.np.ufunc.{module}")
+            return layer
+    return "Numba's own, one caller at a time and slow to start; OpenMP is better: install libgomp1"
 
 
 def _needed(name: str) -> Row:

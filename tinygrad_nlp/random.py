@@ -87,7 +87,9 @@ default_generator = Generator(0)
 
 
 def manual_seed(seed: int) -> Generator:
-    """Restart the default generator from a seed (an integer from 0 to 2^64 - 1).
+    """Restart the default generator: (seed, counter) = (seed, 0).  seed -> Generator
+
+    Raises ValueError unless the seed is an integer from 0 to 2^64 - 1.
 
     >>> tn.manual_seed(7).seed
     7

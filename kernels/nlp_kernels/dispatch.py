@@ -28,7 +28,9 @@ _forced: ContextVar[Mapping[str, str]] = ContextVar("forced backends", default=M
 
 
 def backends(hot_path: str) -> tuple[str, ...]:
-    """The names of the backends that a hot path has, in order of preference.
+    """The names of the backends that a hot path has, in order of preference.  hot path -> names
+
+    Raises BackendError for a hot path that is not there.
 
     >>> "reference" in tn.backends("softmax")
     True

@@ -1,5 +1,6 @@
 """kernels/README.md is executed: the first example, a backend from outside, and a hot path built by its recipe."""
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -63,10 +64,10 @@ def test_a_backend_from_outside(capsys):
 
 @pytest.fixture
 def silu(tmp_path, monkeypatch):
-    """The recipe's four files, in a folder of their own that the package finds."""
+    """The recipe's files, in a folder of their own that the package finds."""
     folder = tmp_path / "silu"
     folder.mkdir()
-    for name in ("README.md", "reference.py", "__init__.py"):
+    for name in ("README.md", "reference.py", "__init__.py", "cpu.py"):
         (folder / name).write_text(block(f"kernels/nlp_kernels/silu/{name}"))
     monkeypatch.setattr(nlp_kernels, "__path__", [*nlp_kernels.__path__, str(tmp_path)])
     monkeypatch.setattr(dispatch, "ROOT", tmp_path)
@@ -82,16 +83,19 @@ def silu(tmp_path, monkeypatch):
 
 def test_the_recipe(silu):
     assert_every_equation_is_cited(dispatch.ROOT / "silu")
-    for dtype in (np.float32, np.float64):
+    assert dispatch.backends("silu") == ("cpu", "reference")
+    for backend, dtype in itertools.product(dispatch.backends("silu"), (np.float32, np.float64)):
 
         @given(case=silu.cases(dtype), rng=generators())
         def contract(case, rng):
             cotangents = draw_cotangents(silu, case, rng)
             ours = evaluate(silu.package, silu, case, cotangents)
-            assert_no_worse_than_the_problem(ours, silu, case, cotangents, peer=False)
+            peer = dispatch.select("silu", *case.inputs) is not silu.reference
+            assert_no_worse_than_the_problem(ours, silu, case, cotangents, peer=peer)
             assert_backward_is_the_derivative(silu, case, rng)
 
-        contract()
+        with dispatch.use_backend(backend):
+            contract()
     assert_derivative_catches(silu, "s + x * s * (1 - s)", "s * (1 - s)")
     with pytest.raises(ShapeError, match=r"silu.forward: x has shape \(3,\)"):
         silu.package.forward(np.ones(3))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import numpy as np
 import pytest
+from mistakes import MISTAKES
 
 import tinygrad_nlp as tn
-from tinygrad_nlp import DeviceError, DtypeError, ShapeError, Tensor
+from tinygrad_nlp import DeviceError, DtypeError, ShapeError, Tensor, ops
 
 X = np.ones((2, 3))
 OTHER = np.ones((4, 5))
@@ -71,6 +73,34 @@ INDICES = {  # calls with an index that is not there
 }
 
 
+def documented(name):
+    """The errors that a function's docstring says it raises."""
+    told = re.search(r"Raises\s(.*?)\.(\s|$)", inspect.getdoc(getattr(tn, name)), re.DOTALL)
+    return set(re.findall(r"\w+Error", told[1])) if told else set()
+
+
+@pytest.mark.parametrize("name", sorted(MISTAKES))
+def test_the_docstring_names_the_errors(name):
+    assert documented(name) == {error.__name__ for error in MISTAKES[name]}
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "call"),
+    [
+        pytest.param(name, error, call, id=f"{name}-{error.__name__}-{i}")
+        for name, errors in sorted(MISTAKES.items())
+        for error, calls in errors.items()
+        for i, call in enumerate(calls)
+    ],
+)
+def test_a_mistake_raises_what_the_docstring_says(name, error, call):
+    """That very class, not one below it; functions of ops name themselves, but where a graph would be cut."""
+    with pytest.raises(error) as caught:
+        call()
+    assert caught.type is error
+    assert name not in ops.names or error is RuntimeError or str(caught.value).startswith(name)
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_both_shapes_and_the_function_are_named(name):
     with pytest.raises(ShapeError) as caught:
@@ -111,10 +141,10 @@ def test_an_index_that_is_not_there(name, index):
         (lambda: tn.embedding(X, X[0]), "embedding.forward: indices is float64"),
         (lambda: tn.cross_entropy(X, X[:, 0]), "cross_entropy.forward: target is float64"),
         (lambda: tn.bitwise_and(X, X), "bitwise_and of float64, float64"),
-        (lambda: tn.negative(FLAG), "negative: .*boolean"),
+        (lambda: tn.negative(FLAG), "negative of bool: .*boolean"),
         (lambda: tn.add(X, "a"), "add: "),
         (lambda: tn.exp("a"), "cannot make a Tensor of str"),
-        (lambda: tn.astype(X, "nonsense"), "astype: .*nonsense"),
+        (lambda: tn.astype(X, "nonsense"), "astype of float64, str: .*nonsense"),
     ],
 )
 def test_a_wrong_dtype(call, message):
@@ -137,7 +167,7 @@ def test_a_wrong_dtype(call, message):
         (lambda: tn.scatter_add(X, [0], 3), ShapeError, r"updates \(2, 3\).*indices \(1,\)"),
         (lambda: tn.layer_norm(1.0, 1.0, 1.0), ShapeError, "layer_norm needs at least one axis"),
         (lambda: tn.layer_norm(X, X[0, :2], X[0]), ShapeError, r"gamma has shape \(2,\), expected \(3,\)"),
-        (lambda: tn.attention(X, X, X), ShapeError, r"q has shape \(2, 3\), expected \(B, H, T, D\)"),
+        (lambda: tn.attention(X, X, X), ShapeError, r"attention: q \(2, 3\), .* must be \(B, H, T, D\)"),
         (lambda: tn.linear(X, X, X[0]), ShapeError, r"b has shape \(3,\), expected \(2,\)"),
         (lambda: tn.concat([]), ValueError, "concat needs at least one array"),
         (lambda: tn.stack([]), ValueError, "stack needs at least one array"),

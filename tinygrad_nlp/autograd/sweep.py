@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from nlp_kernels.common.memory import Loan
 from nlp_kernels.errors import DtypeError, FreedGraphError, InplaceError, ShapeError
 
 from tinygrad_nlp.autograd import anomaly
@@ -124,7 +125,7 @@ def sweep(
             if source not in pending:
                 pending[source] = dx
                 heappush(heap, (-source.order, source))
-                if dx is not g and not create_graph and dx.base is None and not (handed and _among(dx, handed)):
+                if dx is not g and not create_graph and _holds(dx) and not (handed and _among(dx, handed)):
                     owned.add(source)
             elif source in owned:
                 total = pending[source]
@@ -162,6 +163,12 @@ def _needed(roots: Iterable[Node], wanted: set[Node], through: bool) -> set[Node
 def lent(found: dict[Node, Any], owned: set[Node]) -> dict[Node, Any]:
     """What a sweep inside another one found: arrays that somebody else holds become views, nobody adds to them."""
     return {node: g if node in owned else g[...] for node, g in found.items()}
+
+
+def _holds(dx) -> bool:
+    """Whether an array has its memory to itself: its own, or lent to it alone."""
+    base = dx.base
+    return base is None or type(base) is Loan
 
 
 def _same(g, dx):

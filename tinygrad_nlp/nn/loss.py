@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.nn import functional as F
+from tinygrad_nlp.nn.criteria import check_reduction
 from tinygrad_nlp.nn.module import Module
 
 
@@ -14,7 +15,7 @@ class Loss(Module):
 
     def __init__(self, reduction: str = "mean"):
         super().__init__()
-        F.check_reduction(type(self).__name__, reduction)
+        check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
     def extra_repr(self) -> str:

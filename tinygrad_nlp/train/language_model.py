@@ -31,7 +31,7 @@ from tinygrad_nlp.train.interrupts import stop_on_signal
 from tinygrad_nlp.train.loop import Step, refuse_divergence, training_steps
 from tinygrad_nlp.train.options import flag_of
 from tinygrad_nlp.train.plot import loss_picture
-from tinygrad_nlp.train.progress import Reporter, in_bits
+from tinygrad_nlp.train.progress import Reporter, in_bits, telling_of_compilation
 from tinygrad_nlp.train.run_folder import RunFolder
 from tinygrad_nlp.train.settings import CHANGEABLE, Outcome, Settings
 
@@ -135,7 +135,7 @@ class LanguageModelRun:
         losses: deque[float] = deque(maxlen=100)
         remark = "\nstopping after this step; Ctrl-C once more stops at once\n"
         began = time.perf_counter() - self.elapsed
-        with stop_on_signal(remark) as request, reporter:
+        with stop_on_signal(remark) as request, reporter, telling_of_compilation(reporter):
             steps = training_steps(
                 self.model, self.optimizer, self._batch_loss, self.schedule,
                 first=self.step + 1, last=last, clip=settings.clip,

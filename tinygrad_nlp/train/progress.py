@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -23,6 +26,25 @@ def reporter(name: str, first: int, steps: int, *, quiet: bool = False, stream: 
     if quiet:
         return Silence()
     return Bar(name, first, steps, stream) if stream.isatty() else Lines(name, first, steps, stream)
+
+
+@contextmanager
+def telling_of_compilation(reporter: Reporter) -> Iterator[None]:
+    """Within this block the reporter says what kernels are compiled: a first run waits a second or more for each."""
+
+    class Telling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            reporter.say(f"{record.getMessage()}, once on this machine")
+
+    log, handler = logging.getLogger("nlp_kernels"), Telling(logging.INFO)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def in_bits(nats: float) -> float:

@@ -9,6 +9,7 @@ written `x:int64[N]`. It is explicit, so that no memory layout of a caller's arr
 
 Compiled code is cached under a key made of the sources (the kernel's file and everything in `common/`), the versions
 of Python and Numba, the processor and T. `TINYGRAD_NLP_CACHE` names the folder; without a writable one nothing is kept.
+The logger `nlp_kernels` says at level INFO what is compiled, which takes a second or more each.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import logging
 import os
 import platform
 import re
@@ -32,7 +34,7 @@ from numba.core.registry import cpu_target
 
 from nlp_kernels.common import threads
 
-__all__ = ["FAST", "KERNELS", "Kernel", "cache_folder", "device", "kernel"]
+__all__ = ["FAST", "KERNELS", "Kernel", "cache_folder", "cache_root", "device", "kernel"]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Sums may be reordered, so that they vectorise; infinities and NaN keep their meaning: masks are -inf, NaN must show.
@@ -42,6 +44,7 @@ KERNELS: list[Kernel] = []  # all of them that are imported: what `tinygrad-nlp 
 _ARGUMENT = re.compile(r"(\w+)(?::(\w+))?(?:(\[.*\])|(\(.*\)))?")
 _TYPES = {"bool": types.boolean, "int64": types.int64, "float64": types.float64, "uint32": types.uint32}
 _compiling = threading.RLock()
+_log = logging.getLogger("nlp_kernels")
 
 
 class Kernel:
@@ -53,6 +56,7 @@ class Kernel:
         parallel = "prange" in function.__code__.co_names
         self.options = {"fastmath": set(fastmath), "parallel": parallel, "nogil": True, "error_model": "numpy"}
         self.arguments = _parsed(signature, function)
+        self.file = Path(inspect.getfile(function))
         self._typed = next(i for i, (kind, ndim, *_) in enumerate(self.arguments) if kind == "T" and ndim)
         self.compiled: dict[str, Callable] = {}  # dtype character -> function
 
@@ -62,7 +66,12 @@ class Kernel:
         return (function or self.compile(args[self._typed].dtype))(*args)
 
     def __repr__(self) -> str:
-        return f"<kernel {self.module}.{self.__name__}>"
+        return f"{self.module}.{self.__name__.lstrip('_')}"
+
+    def is_kept(self, dtype: Any) -> bool:
+        """Whether the compiled function lies in the cache."""
+        folder = cache_folder(self.file, np.dtype(dtype))
+        return folder is not None and any(folder.glob(f"*.{self.__name__}-*.nbi"))
 
     def compile(self, dtype: Any) -> Callable:
         """The function for float32 or float64, from the cache where it is there."""
@@ -74,8 +83,10 @@ class Kernel:
 
     def _compile(self, dtype: np.dtype) -> Callable:
         threads.one_pool()
+        if not self.is_kept(dtype):
+            _log.info("compiling %s for %s", self, dtype)
         function = numba.njit(**self.options)(self.__wrapped__)
-        if folder := cache_folder(Path(inspect.getfile(self.__wrapped__)), dtype):
+        if folder := cache_folder(self.file, dtype):
             function._cache = _Cache(self.__wrapped__, folder)
         function.compile(types.void(*(_type(a, numba.from_dtype(dtype)) for a in self.arguments)))
         function.disable_compile()
@@ -99,16 +110,24 @@ def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST)
     return numba.njit(fastmath=set(fastmath), nogil=True, error_model="numpy", forceinline=True)(function)
 
 
-def cache_folder(source: Path, dtype: np.dtype) -> Path | None:
-    """Where the kernels of a file are kept for a dtype; None where nothing can be written."""
-    root = os.environ.get("TINYGRAD_NLP_CACHE") or _user_cache() / "tinygrad-nlp"
-    digest = hashlib.sha256("\n".join([*_environment(), *map(_digest, _sources(source))]).encode()).hexdigest()
-    folder = Path(root) / "kernels" / f"{source.parent.name}-{dtype.name}-{digest[:16]}"
+def cache_root() -> Path | None:
+    """The folder of all compiled kernels; None where nothing can be written."""
+    root = Path(os.environ.get("TINYGRAD_NLP_CACHE") or _user_cache() / "tinygrad-nlp") / "kernels"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    return root if os.access(root, os.W_OK) else None
+
+
+def cache_folder(source: Path, dtype: np.dtype) -> Path | None:
+    """Where the kernels of a file are kept for a dtype; None where nothing can be written."""
+    if (root := cache_root()) is None:
+        return None
+    digest = hashlib.sha256("\n".join([*_environment(), *map(_digest, _sources(source))]).encode()).hexdigest()
+    folder = root / f"{source.parent.name}-{dtype.name}-{digest[:16]}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 class _Locator(caching._CacheLocator):
@@ -126,8 +145,8 @@ class _Locator(caching._CacheLocator):
     def get_source_stamp(self) -> int:
         return 0
 
-    def get_disambiguator(self) -> None:
-        return None
+    def get_disambiguator(self) -> str:
+        return ""
 
 
 class _Cache(caching.FunctionCache):

@@ -5,10 +5,13 @@ over page by page, each cleared first. A training step frees and asks for the sa
 what it lent. An array that was lent goes back when it and every view of it are gone: nothing else can refer to it.
 
 At most `limit()` bytes lie idle, an eighth of the machine's memory unless set; `clear()` returns them to the system.
+
+Arrays that NumPy makes itself are the C library's; `keep_freed_memory` tells glibc to do the same for them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from typing import Any
@@ -32,7 +35,7 @@ def _default_limit() -> int:
 _limit = _default_limit()
 
 
-class _Loan:
+class Loan:
     """What an array's memory belongs to; when the last array that refers to it is gone, the block is idle again."""
 
     __slots__ = ("__array_interface__", "block")
@@ -60,7 +63,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         _idle_bytes -= size
     except LookupError:
         block = np.empty(size, np.uint8)
-    return np.asarray(_Loan(block, shape, dtype))
+    return np.asarray(Loan(block, shape, dtype))
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -85,6 +88,21 @@ def clear() -> None:
     global _idle_bytes
     _idle.clear()
     _idle_bytes = 0
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep the memory it gets back, for the whole process; False where it is not glibc.
+
+    Freed blocks of up to 512 MB are reused instead of being returned to the system, which makes arithmetic on large
+    NumPy arrays two to three times as fast. The process then holds the most memory it ever used, in a heap that can
+    fragment: right for a program that trains, not for a library to decide. It cannot be undone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    return bool(mallopt(M_MMAP_THRESHOLD, 512 << 20) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def _take_back(block: np.ndarray) -> None:
