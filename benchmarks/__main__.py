@@ -1,6 +1,6 @@
 """All benchmarks, one after the other in processes of their own, then the tables and pictures of the READMEs.
 
-python -m benchmarks                        on all cores and on one; about an hour and a half on two quiet cores
+python -m benchmarks                        on all cores and on one; about an hour on two quiet cores
 python -m benchmarks --quick                tiny shapes, to see that all of it runs; nothing is saved
 """
 
@@ -15,7 +15,7 @@ MODELS = (*HOT_PATHS, "gpt")
 QUICK = [[name, "--quick"] for name in (*MODELS, "tape")]
 ALL = [
     *([name, *threads] for name in MODELS for threads in ([], ["--threads", "1"])),
-    *([name] for name in ("tape", "bars", "attention_cost", "gradient_checkers", "figures", "readme")),
+    *([name] for name in ("tape", "bars", "gpt_profile", "attention_cost", "gradient_checkers", "figures", "readme")),
 ]
 
 

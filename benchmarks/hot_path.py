@@ -55,6 +55,11 @@ class Benchmark:
     output: str = ""
     differentiable: tuple[str, ...] = ()
     in_place: tuple[str, ...] = ()  # arrays that the work overwrites
+    part: str = ""  # its module's name, where that is not the hot path's
+
+    @property
+    def name(self) -> str:
+        return self.part or self.hot_path
 
     def named(self, y: Any, gradients: Any) -> dict[str, Any]:
         return {self.output: y, **{f"d{k}": g for k, g in zip(self.differentiable, gradients, strict=True)}}
@@ -62,7 +67,7 @@ class Benchmark:
 
 def main(benchmark: Benchmark, argv: list[str] | None = None) -> dict[str, dict]:
     """Rows by label of the work and name of the candidate, shown, and saved unless only a part was measured."""
-    options = parser(benchmark.hot_path, __doc__)
+    options = parser(benchmark.name, __doc__)
     known = dispatch.backends(benchmark.hot_path)
     options.add_argument("--backend", nargs="+", choices=known, help="only these and the peers; nothing is saved")
     options.add_argument("--dtype", choices=("float32", "float64"), default="float32")
@@ -73,7 +78,7 @@ def main(benchmark: Benchmark, argv: list[str] | None = None) -> dict[str, dict]
             import_module("cupy")
         except ImportError:
             options.error("--device cuda needs CuPy: install the extra cuda12 or cuda13")
-    return run(benchmark.hot_path, partial(cases, benchmark), args)
+    return run(benchmark.name, partial(cases, benchmark), args)
 
 
 def cases(benchmark: Benchmark, args: argparse.Namespace) -> Iterator[Case]:
@@ -88,7 +93,7 @@ def cases(benchmark: Benchmark, args: argparse.Namespace) -> Iterator[Case]:
 def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict[str, Candidate]:
     """The candidates by name; AssertionError where values or gradients differ from the reference's."""
     candidates: dict[str, Candidate] = {}
-    what = f"{benchmark.hot_path} {work.label}"
+    what = f"{benchmark.name} {work.label}"
     with forced(benchmark.hot_path, "reference", args.threads):
         right = {name: _numpy(x) for name, x in _ours(benchmark, work, args.device)().items()}
     if args.bars:  # what a user gets

@@ -14,8 +14,6 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nlp_kernels.common import threads as kernels
-
 import tinygrad_nlp as tn
 from benchmarks.compare import Candidate
 
@@ -39,7 +37,6 @@ def set_threads(n: int, peers: tuple[str, ...]) -> None:
         if before is not None:
             os.environ["NPROC"] = before
     tn.set_num_threads(n)
-    kernels.set_num_threads(n)
 
 
 def peer_candidates(
@@ -57,7 +54,7 @@ def peer_candidates(
                 candidate = _torch(benchmark, work, device)
         except Exception as error:  # not installed, no such device, or whatever a compiler stumbles over
             reason = str(error).strip().partition("\n")[0]
-            print(f"{benchmark.hot_path} {work.label}: without {PEERS[name]}: {reason}")
+            print(f"{benchmark.name} {work.label}: without {PEERS[name]}: {reason}")
         else:
             yield name, candidate
 

@@ -92,15 +92,15 @@ def gpt() -> str:
 def gradient_checkers() -> str:
     """Bugs caught, false alarms and time of each checker."""
     data = results("gradient_checkers")
-    lines = ["| checker | bugs caught | false alarms | a check, median |", "|---|---|---|---|"]
+    text = ["| checker | bugs caught | false alarms | a check, median |", "|---|---|---|---|"]
     for name, row in data["rows"].items():
         caught = f"{row['bugs_caught']} of {data['bugs']}"
-        lines.append(f"| {name} | {caught} | {row['false_alarms']} of {row['draws']:,} | {row['median_ms']:.1f} ms |")
-    lines += ["", "Ours to second order by the input and all parameters of a layer, median (quartiles):"]
+        text.append(f"| {name} | {caught} | {row['false_alarms']} of {row['draws']:,} | {row['median_ms']:.1f} ms |")
+    text += ["", "Ours to second order by the input and all parameters of a layer, median (quartiles):"]
     for name, row in data["layers"].items():
         ms = {key: us / 1e3 for key, us in row.items()}
-        lines.append(f"{name} {ms['median_us']:.0f} ms ({ms['low_us']:.0f} – {ms['high_us']:.0f}),")
-    return "\n".join(lines).rstrip(",") + f". Machine: {data['machine']}."
+        text.append(f"{name} {ms['median_us']:.0f} ms ({ms['low_us']:.0f} – {ms['high_us']:.0f}),")
+    return "\n".join(text).rstrip(",") + f". Machine: {data['machine']}."
 
 
 Tables = Mapping[str, Callable[[], str]]  # by the name of their markers

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from nlp_kernels import dispatch
-from nlp_kernels.common import threads
 
+import tinygrad_nlp as tn
 from benchmarks import __main__ as all_benchmarks
 from benchmarks import bars, command, compare, figures, gpt, hot_path, libraries, readme, roof, tables, tape
 
@@ -46,9 +46,8 @@ def quick(name, *options):
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "RESULTS", tmp_path)
     monkeypatch.setattr(bars, "RESULTS", tmp_path)
-    before = threads.get_num_threads()
     yield tmp_path
-    threads.set_num_threads(before)
+    tn.set_num_threads(None)
 
 
 @pytest.fixture
