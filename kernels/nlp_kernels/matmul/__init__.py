@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import numpy as np
+
 from nlp_kernels.common import check
-from nlp_kernels.dispatch import select
+from nlp_kernels.common.xp import array_namespace
+from nlp_kernels.dispatch import backends, select
 from nlp_kernels.errors import ShapeError
 from nlp_kernels.matmul import reference
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
-__all__ = ["ACTIVATIONS", "backward", "forward", "reference"]
+__all__ = ["ACTIVATIONS", "activate", "activate_backward", "backward", "forward", "product", "reference"]
+
+LARGE = 1 << 21  # multiply-adds that more than one thread pays for
 
 
 def forward(
@@ -46,6 +51,41 @@ def backward(
     check.shape("matmul.backward", "dy", dy, (x.shape[0], w.shape[0 if transpose_w else 1]))
     hyper = {"activation": activation, "transpose_w": transpose_w}
     return select("matmul", x, w, b, residual, **hyper).backward(dy, x, w, b, residual, saved, **hyper)
+
+
+def activate(z: Any, b: Any = None, *, activation: str) -> Any:
+    """y = g(z + b) alone, without a product, elementwise  (E13).  (..., N), (N,) or None -> (..., N)"""
+    backend = select("matmul", z, activation=activation)
+    if backend is reference:
+        return reference.activate(z if b is None else z + b, activation)
+    return backend.activate(_matrix(z), b, activation=activation).reshape(z.shape)
+
+
+def activate_backward(dy: Any, z: Any, b: Any = None, *, activation: str) -> tuple[Any, Any]:
+    """dz = dy g'(z + b), db = Σ dz over all axes but the last, or None.  (..., N), (..., N), (N,) -> (dz, db)"""
+    backend = select("matmul", dy, activation=activation)
+    if backend is not reference:
+        dz, db = backend.activate_backward(_matrix(dy), _matrix(z), b, activation=activation)
+        return dz.reshape(z.shape), None if b is None else db
+    dz = reference.activate_backward(dy, z if b is None else z + b, activation)
+    return dz, None if b is None else array_namespace(dz).sum(dz, axis=tuple(range(dz.ndim - 1)))
+
+
+def product(a: Any, b: Any) -> Any:
+    """C = A B as the array API's matmul; large products of NumPy matrices run on all threads.
+
+    (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
+    """
+    if type(a) is type(b) is np.ndarray and a.ndim > 1 < b.ndim and a.dtype == b.dtype and a.shape[-1] == b.shape[-2]:
+        if a.dtype in (np.float32, np.float64) and a.size * b.shape[-1] >= LARGE and "cpu" in backends("matmul"):
+            from nlp_kernels.common import blas
+
+            return blas.product(a, b)
+    return array_namespace(a, b).matmul(a, b)
+
+
+def _matrix(z):
+    return z if z.ndim == 2 else z.reshape(-1, z.shape[-1]) if z.size and z.ndim else z.reshape(1, -1)
 
 
 def _check(function, x, w, b, residual, activation, transpose_w):
