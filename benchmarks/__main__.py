@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 
-from nlp_kernels.dispatch import HOT_PATHS
+from benchmarks.hot_path import NAMES
 
-MODELS = (*HOT_PATHS, "gpt")
+MODELS = (*NAMES, "gpt")
 QUICK = [[name, "--quick"] for name in (*MODELS, "tape")]
 ALL = [
     *([name, *threads] for name in MODELS for threads in ([], ["--threads", "1"])),

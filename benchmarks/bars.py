@@ -18,15 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from nlp_kernels.dispatch import HOT_PATHS
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import hot_path
 from benchmarks.compare import RESULTS, machine, processor, save
 from benchmarks.libraries import PEERS
 from benchmarks.tables import digits
 
-NAMES = (*HOT_PATHS, "gpt", "tape")
+NAMES = (*hot_path.NAMES, "gpt", "tape")
 PROCESSES = 5
 
 

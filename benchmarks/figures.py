@@ -13,8 +13,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from nlp_kernels.dispatch import HOT_PATHS
 
+from benchmarks.hot_path import NAMES
 from benchmarks.libraries import PEERS
 from benchmarks.readme import FIGURES, threads_of
 
@@ -24,10 +24,10 @@ SHAPES = "osD^vP*X"
 
 def main() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
-    for hot_path in HOT_PATHS:
-        if results := threads_of(hot_path):
-            print(saved(speeds(hot_path, results), hot_path))
-    measured = {hot_path: data for hot_path in HOT_PATHS for data in threads_of(hot_path)[:1] if data.get("roofs")}
+    for name in NAMES:
+        if results := threads_of(name):
+            print(saved(speeds(name, results), name))
+    measured = {name: data for name in NAMES for data in threads_of(name)[:1] if data.get("roofs")}
     if measured:
         print(saved(roofline(measured), "roofline"))
 
@@ -39,23 +39,23 @@ def saved(figure: Any, name: str) -> Path:
     return path
 
 
-def speeds(hot_path: str, results: list[dict]) -> Any:
+def speeds(name: str, results: list[dict]) -> Any:
     """How many times as fast as PyTorch eager each candidate is, with quartiles; a panel for each number of threads."""
     most = max(len(data["rows"]) for data in results)
     size = (2 + 4 * len(results), 1.6 + 0.75 * most)
     figure, axes = plt.subplots(1, len(results), figsize=size, layout="constrained", squeeze=False, sharey=True)
     for axis, data in zip(axes[0], results, strict=True):
         rows = {work: row for work, row in data["rows"].items() if "torch" in row}
-        names = [n for n in dict.fromkeys(n for row in rows.values() for n in row) if n != "torch"]
-        height = 0.8 / max(len(names), 1)
-        for i, name in enumerate(names):
-            there = [(y, row) for y, row in enumerate(rows.values()) if name in row]
-            at = np.array([y for y, _ in there]) + (i - (len(names) - 1) / 2) * height
+        candidates = [n for n in dict.fromkeys(n for row in rows.values() for n in row) if n != "torch"]
+        height = 0.8 / max(len(candidates), 1)
+        for i, who in enumerate(candidates):
+            there = [(y, row) for y, row in enumerate(rows.values()) if who in row]
+            at = np.array([y for y, _ in there]) + (i - (len(candidates) - 1) / 2) * height
             low, median, high = (
-                np.array([row["torch"]["median_us"] / row[name][key] for _, row in there])
+                np.array([row["torch"]["median_us"] / row[who][key] for _, row in there])
                 for key in ("high_us", "median_us", "low_us")
             )
-            axis.barh(at, median - 1, height, left=1, color=COLOURS.get(name, "#805080"), label=PEERS.get(name, name))
+            axis.barh(at, median - 1, height, left=1, color=COLOURS.get(who, "#805080"), label=PEERS.get(who, who))
             axis.errorbar(median, at, xerr=(median - low, high - median), fmt="none", ecolor="#303030", elinewidth=1)
         axis.axvline(1, color="black", linewidth=1)
         axis.set_xscale("log")
@@ -64,14 +64,14 @@ def speeds(hot_path: str, results: list[dict]) -> Any:
         axis.set_xticks([], minor=True)
         axis.set_yticks(range(len(rows)), list(rows))
         threads = "one thread" if data["threads"] == 1 else f"{data['threads']} threads"
-        axis.set(title=f"{hot_path}, {data['dtype']}, {threads}", xlabel="times as fast as PyTorch eager")
+        axis.set(title=f"{name}, {data['dtype']}, {threads}", xlabel="times as fast as PyTorch eager")
     axes[0][0].invert_yaxis()  # of all panels: they share it
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     return figure
 
 
 def roofline(measured: dict[str, dict]) -> Any:
-    """FLOP/s over FLOPs a byte of every work, ours and PyTorch's, under this machine's measured roofs."""
+    """FLOP/s over FLOPs a byte of every piece of work, ours and PyTorch's, under this machine's measured roofs."""
     figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
     first = next(iter(measured.values()))
     roofs = {k: float(np.median([data["roofs"][k] for data in measured.values()])) for k in first["roofs"]}
@@ -80,7 +80,7 @@ def roofline(measured: dict[str, dict]) -> Any:
         rate = roofs[f"{key}_gb_per_s"]
         axis.plot(x, np.minimum(peak, rate * x), style, color="black", label=f"copy in {label}, {rate:.0f} GB/s")
     axis.annotate(f"multiply-adds, {peak:.0f} GFLOP/s", (1000, peak), ha="right", va="bottom")
-    for i, (hot_path, data) in enumerate(measured.items()):
+    for i, (benchmark, data) in enumerate(measured.items()):
         colour, shape = f"C{i}", SHAPES[i % len(SHAPES)]
         for work, row in data["rows"].items():
             counts = data["works"][work]
@@ -89,7 +89,7 @@ def roofline(measured: dict[str, dict]) -> Any:
                 if name in row:
                     rate = counts["flops"] / row[name]["median_us"] / 1e3
                     axis.plot(intensity, rate, shape, color=colour, fillstyle="full" if name == ours else "none")
-        axis.plot([], [], shape, color=colour, label=hot_path)
+        axis.plot([], [], shape, color=colour, label=benchmark)
     axis.set(xscale="log", yscale="log", xlim=(0.02, 1000), xlabel="FLOPs a byte", ylabel="GFLOP/s")
     axis.set_title(
         f"forward + backward, {first['dtype']}, {first['threads']} threads; filled: this library, hollow: PyTorch eager"

@@ -153,9 +153,9 @@ def print_peak(who: str, key: str, threads: int) -> None:
 
 def main(argv: list[str] | None = None) -> dict[str, dict]:
     args = parser("gpt", __doc__, peers=("torch", "compile")).parse_args(argv)
-    if args.quick or args.bars:
-        return run("gpt", partial(cases, QUICK if args.quick else SIZES), args)
-    return run("gpt", partial(cases, SIZES), args, peak_bytes=peaks(args))
+    complete = not (args.quick or args.bars) and args.threads == args.usual_threads
+    facts = {"peak_bytes": peaks(args)} if complete else {}
+    return run("gpt", partial(cases, QUICK if args.quick else SIZES), args, **facts)
 
 
 if __name__ == "__main__":

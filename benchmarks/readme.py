@@ -15,6 +15,7 @@ from nlp_kernels.dispatch import HOT_PATHS, ROOT
 
 from benchmarks.bars import table
 from benchmarks.compare import RESULTS
+from benchmarks.hot_path import PARTS
 from benchmarks.libraries import PEERS
 from benchmarks.tables import caption, digits, lines, markdown
 
@@ -40,10 +41,12 @@ def picture(name: str, page: Path, alt: str) -> list[str]:
 
 
 def hot_path(name: str) -> str:
-    """The picture, and every backend and peer by work: on all cores, then on one."""
-    text = picture(name, ROOT / name / "README.md", f"speed of {name} relative to PyTorch eager, by shape")
-    for data in threads_of(name):
-        text += [*markdown(lines(data)), "", caption(data), ""]
+    """The picture, and every backend and peer by work: on all cores, then on one; the same for its parts."""
+    text = []
+    for part in (name, *PARTS.get(name, ())):
+        text += picture(part, ROOT / name / "README.md", f"speed of {part} relative to PyTorch eager, by shape")
+        for data in threads_of(part):
+            text += [*markdown(lines(data)), "", caption(data), ""]
     return "\n".join(text).rstrip()
 
 

@@ -27,6 +27,7 @@ ARRAYS = {
     "softmax": ("p", "dx"),
 }
 PEERS = tuple(name for name in ("torch", "jax") if find_spec(name))
+PARTS = hot_path.PARTS
 for name in PEERS:
     import_module(name)  # before the first test: importing JAX changes the environment
 ROOFS = {"copy_gb_per_s": 20.0, "cache_copy_gb_per_s": 200.0, "fma_gflop_per_s": 100.0}
@@ -104,6 +105,14 @@ def test_every_benchmark_runs(name, results, capsys):
             assert times["runs"] == 2
     assert not list(results.rglob("*"))
     assert "planted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hot_path", PARTS)
+def test_the_parts_of_a_hot_path_run(hot_path):
+    for part in PARTS[hot_path]:
+        rows = quick(part)
+        assert len(rows) == len(benchmark(part).quick)
+        assert all(tuple(row) == (*dispatch.backends(hot_path), *PEERS) for row in rows.values())
 
 
 @pytest.mark.parametrize(("name", "array"), [(name, array) for name, arrays in ARRAYS.items() for array in arrays])
@@ -290,7 +299,7 @@ def test_bars_run_processes_and_keep_the_results_of_the_others(results, monkeypa
 
 
 def test_every_bar_has_a_row_in_its_benchmark():
-    for name in dispatch.HOT_PATHS:
+    for name in hot_path.NAMES:
         assert benchmark(name).bars.keys() <= set(benchmark(name).sizes)
 
 
@@ -322,7 +331,7 @@ def test_all_benchmarks_come_before_the_readmes(monkeypatch):
     all_benchmarks.main([])
     assert all(find_spec(name) for name, *_ in ran)
     assert [name for name, *_ in ran[-2:]] == ["benchmarks.figures", "benchmarks.readme"]
-    assert {f"benchmarks.{name}" for name in dispatch.HOT_PATHS} < {name for name, *_ in ran}
+    assert {f"benchmarks.{name}" for name in hot_path.NAMES} < {name for name, *_ in ran}
     assert ["benchmarks.softmax", "--threads", "1"] in ran
     ran.clear()
     all_benchmarks.main(["--quick"])
