@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from benchmarks.compare import interleaved, save, spread
+from benchmarks.compare import Candidate, interleaved, save, summary
 from benchmarks.gradient_bugs import BUGS, CORRECT, Work, right
 from tinygrad_nlp import nn
 from tinygrad_nlp.autograd.check import check_grads
@@ -185,12 +185,12 @@ def layer_check(name: str) -> Callable[[int], Any]:
 def layers(rounds: int = 50) -> dict[str, dict[str, float]]:
     """Median and quartiles in microseconds of each layer's check, interleaved; every round draws another point."""
 
-    def every_round(name: str) -> Callable[[], Any]:
+    def every_round(name: str) -> Candidate:
         check, seeds = layer_check(name), count()
-        return lambda: check(next(seeds))
+        return Candidate(lambda: check(next(seeds)))
 
-    times = interleaved({name: every_round(name) for name in LAYERS}, rounds=rounds)
-    return {name: spread(seconds) for name, seconds in times.items()}
+    times = interleaved({name: every_round(name) for name in LAYERS}, fewest=rounds, most=rounds)
+    return {name: summary(t) for name, t in times.items()}
 
 
 CHECKERS: dict[str, Callable[[Any, Work, int], None]] = {
