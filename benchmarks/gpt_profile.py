@@ -29,7 +29,7 @@ from tinygrad_nlp import nn
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "gpt-step.png"
 TIMED = [(m, f) for m in (matmul, attention, layer_norm, cross_entropy, embedding) for f in ("forward", "backward")]
-TIMED += [(adamw, "step"), (nn.utils, "clip_grad_norm_")]
+TIMED += [(adamw, "step_all"), (nn.utils, "clip_grad_norm_")]
 REST = "the tape, NumPy"
 
 

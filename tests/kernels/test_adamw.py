@@ -195,6 +195,39 @@ def test_out_may_be_a_view():
     np.testing.assert_allclose(whole, [[-1e-2] * 3, [0] * 3] * 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decoupled", [True, False])
+def test_many_parameters_in_one_call_are_each_stepped(dtype, decoupled):
+    """The same bits as one call for each, whatever their sizes and order; a scalar and an empty one among them."""
+    rng = np.random.default_rng(0)
+    shapes = [(3,), (), (0, 4), (100, 70), (1,), (9000,), (5, 1, 7)]
+    rows = [tuple(np.asarray(np.abs(rng.normal(size=s)), dtype) for _ in range(4)) for s in shapes]
+    expected = [[x.copy() for x in row] for row in rows]
+    for theta, g, m, v in expected:
+        adamw.step(theta, g, m, v, t=3, **HYPER, decoupled=decoupled, out=(theta, m, v))
+    adamw.step_all(rows, t=3, **HYPER, decoupled=decoupled)
+    for row, right in zip(rows, expected, strict=True):
+        for x, r in zip(row, right, strict=True):
+            np.testing.assert_array_equal(x, r)
+
+
+def test_many_parameters_of_any_kind():
+    """What no kernel takes in one call is stepped one by one, and refused as by `step`."""
+    rng = np.random.default_rng(0)
+    strided = [np.abs(rng.normal(size=(8, 6)))[::2, ::3] for _ in range(4)]
+    single = [np.abs(rng.normal(size=5)).astype(np.float32) for _ in range(4)]
+    expected = [adamw.step(*row, t=1, **HYPER) for row in (strided, single)]
+    adamw.step_all([tuple(strided), tuple(single)], t=1, **HYPER)
+    for (theta, _, m, v), right in zip((strided, single), expected, strict=True):
+        for x, r in zip((theta, m, v), right, strict=True):
+            np.testing.assert_array_equal(x, r)
+    adamw.step_all([], t=1, **HYPER)
+    with pytest.raises(ShapeError, match=r"adamw.step: g has shape"):
+        adamw.step_all([tuple(single), (single[0], single[1][:3], *single[2:])], t=1, **HYPER)
+    with pytest.raises(ValueError, match="steps count from 1"):
+        adamw.step_all([tuple(single)], t=0, **HYPER)
+
+
 def test_refusals():
     x = np.zeros((2, 3))
     with pytest.raises(ShapeError, match=r"adamw.step: g has shape \(3, 2\), expected \(2, 3\)"):

@@ -47,14 +47,16 @@ class Adam(Optimizer):
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "exp_avg": zeros(p), "exp_avg_sq": zeros(p)}
 
-    def _update(self, data: Array, g: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        state["step"] += 1
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        adamw.step(
-            data, g, m, v,
-            t=state["step"], lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
-            weight_decay=group["weight_decay"], decoupled=self.decoupled, out=(data, m, v),
-        )  # fmt: skip
+    def _update_all(self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any]) -> None:
+        by_step: dict[int, list[tuple[Array, Array, Array, Array]]] = {}  # parameters may have had fewer gradients
+        for data, g, state in parts:
+            state["step"] += 1
+            by_step.setdefault(state["step"], []).append((data, g, state["exp_avg"], state["exp_avg_sq"]))
+        for t, parameters in by_step.items():
+            adamw.step_all(
+                parameters, t=t, lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
+                weight_decay=group["weight_decay"], decoupled=self.decoupled,
+            )  # fmt: skip
 
 
 class AdamW(Adam):

@@ -87,14 +87,14 @@ def _norm(gradients: list[Array], p: float) -> float:
     if p == math.inf:
         return max(float(namespace(g).max(abs(g))) if g.size else 0.0 for g in gradients)
     if p == 2:
-        return math.sqrt(math.fsum(_sum_of_squares(g) for g in gradients))
+        with np.errstate(over="ignore"):
+            return math.sqrt(math.fsum(map(_sum_of_squares, gradients)))
     return math.fsum(float((abs(g).astype("float64") ** p).sum()) for g in gradients) ** (1 / p)
 
 
 def _sum_of_squares(g: Any) -> float:
     row = g.reshape(-1)
-    with np.errstate(over="ignore"):
-        total = float(row @ row)
+    total = float(row @ row)
     if not 0 < total < math.inf:  # squares leave float32 beyond 1e19 and below 1e-23
         row = row.astype("float64")
         total = float(row @ row)

@@ -77,15 +77,18 @@ class Optimizer:
     def step(self) -> None:
         """One step for every parameter that has a gradient; the others are left as they are."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if not p.requires_grad or p.grad is None:
-                    continue
+            ready = [p for p in group["params"] if p.requires_grad and p.grad is not None]
+            for p in ready:
                 if p not in self.state:
                     self.state[p] = self._new_state(p, group)
-                g = p.grad.data
-                g = namespace(g).asarray(-g if group.get("maximize") else g, dtype=p.dtype)
-                self._update(p.data, g, self.state[p], group)
+            self._update_all([(p.data, _gradient(p, group), self.state[p]) for p in ready], group)
+            for p in ready:
                 writes.note(p.data, tick())
+
+    def _update_all(self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any]) -> None:
+        """One step of every (data, g, state) of a group; for an optimiser whose kernel takes many at once."""
+        for data, g, state in parts:
+            self._update(data, g, state, group)
 
     def zero_grad(self) -> None:
         """Forget the gradients: `.grad` of every parameter becomes None."""
@@ -180,6 +183,15 @@ class Optimizer:
 
     def _all(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
+
+
+def _gradient(p: Tensor, group: dict[str, Any]) -> Array:
+    """The gradient to descend along, in the dtype of its parameter."""
+    assert p.grad is not None
+    g = p.grad.data
+    if group.get("maximize") or g.dtype != p.dtype:
+        g = namespace(g).asarray(-g if group.get("maximize") else g, dtype=p.dtype)
+    return g
 
 
 def _host_copy(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """The AdamW step, a hot path of kind *update*. Derivation: README.md. Readable: reference.py."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from nlp_kernels.adamw import reference
 from nlp_kernels.common import check
 from nlp_kernels.dispatch import select
 
-__all__ = ["reference", "step"]
+__all__ = ["reference", "step", "step_all"]
 
 PIECE = 32768  # entries that the reference steps at a time, in place
 
@@ -57,6 +58,31 @@ def step(
         for target, values in zip(out, new, strict=True):
             target[piece] = values
     return out
+
+
+def step_all(parameters: Sequence[tuple[Any, Any, Any, Any]], *, t: int, **hyper: Any) -> None:
+    """`step` in place for each (theta, g, m, v) of a list, with the same t and hyperparameters.
+
+    One call of a kernel where the backend has one for many parameters and they are C-contiguous and of one dtype: the
+    biases of a network are many and small. Raises as `step` does.
+    """
+    if t >= 1 and parameters:
+        module = select("adamw", *parameters[0], t=t, **hyper)
+        if hasattr(module, "step_all") and all(_alike(row, parameters[0][0].dtype) for row in parameters):
+            module.step_all(parameters, t=t, **hyper)
+            return
+    for theta, g, m, v in parameters:
+        step(theta, g, m, v, t=t, **hyper, out=(theta, m, v))
+
+
+def _alike(row, dtype):
+    """Four arrays of one shape and this dtype, in C order, of which all but the gradient may be written."""
+    shape = row[0].shape
+    for x in row:
+        if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype or not x.flags.c_contiguous:
+            return False
+    theta, _, m, v = row
+    return theta.flags.writeable and m.flags.writeable and v.flags.writeable
 
 
 def _may_be_written(out, theta, g, m, v):

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import prange
 
-from nlp_kernels.common.compiled import DTYPES, kernel
+from nlp_kernels.common.compiled import DTYPES, absent, device, kernel
+from nlp_kernels.common.many import array_at, table
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
 from nlp_kernels.common.vector import EXACT
@@ -24,6 +25,15 @@ def step(theta, g, m, v, *, t, lr, beta1, beta2, eps, weight_decay, decoupled=Tr
     return out
 
 
+def step_all(parameters, *, t, lr, beta1, beta2, eps, weight_decay, decoupled=True):
+    """`step` in place for a list of (theta, g, m, v), in one call."""
+    addresses, first = table(parameters)
+    means = beta1, 1 - beta1, beta2, 1 - beta2, 1 / (1 - beta1**t), 1 / (1 - beta2**t)
+    N = int(first[-1])
+    like = absent(1, parameters[0][0].dtype)
+    _step_all(like, addresses, first, *means, lr, eps, weight_decay, decoupled, workers(N, N))
+
+
 @kernel(
     "theta[N] m[N] v[N] | g[N] beta1 rest1 beta2 rest2 correct1 correct2 lr eps decay decoupled:bool workers:int64",
     fastmath=EXACT,
@@ -31,16 +41,40 @@ def step(theta, g, m, v, *, t, lr, beta1, beta2, eps, weight_decay, decoupled=Tr
 def _step(theta, m, v, g, beta1, rest1, beta2, rest2, correct1, correct2, lr, eps, decay, decoupled, workers):
     N = len(g)
     for w in prange(workers):
-        mine = slice(w * N // workers, (w + 1) * N // workers)
-        theta_w, m_w, v_w, g_w = theta[mine], m[mine], v[mine], g[mine]
-        for i in range(len(g_w)):
-            g_i = g_w[i]
-            if not decoupled:
-                g_i += decay * theta_w[i]  # (1)
-            m_i = beta1 * m_w[i] + rest1 * g_i  # (2)
-            v_i = beta2 * v_w[i] + rest2 * (g_i * g_i)  # (3)
-            u_i = (m_i * correct1) / (np.sqrt(v_i * correct2) + eps)  # (4) (5) (6)
-            if decoupled:
-                u_i += decay * theta_w[i]  # (7)
-            theta_w[i] -= lr * u_i  # (8)
-            m_w[i], v_w[i] = m_i, v_i
+        i = slice(w * N // workers, (w + 1) * N // workers)
+        _update(theta[i], m[i], v[i], g[i], beta1, rest1, beta2, rest2, correct1, correct2, lr, eps, decay, decoupled)
+
+
+@kernel(
+    "like[N] | addresses:int64[K,4] first:int64[K1] "
+    "beta1 rest1 beta2 rest2 correct1 correct2 lr eps decay decoupled:bool workers:int64",
+    fastmath=EXACT,
+)
+def _step_all(
+    like, addresses, first, beta1, rest1, beta2, rest2, correct1, correct2, lr, eps, decay, decoupled, workers
+):
+    N = first[-1]
+    for w in prange(workers):
+        lo, hi = w * N // workers, (w + 1) * N // workers
+        for k in range(len(addresses)):  # this worker's part of each parameter
+            i = slice(max(lo, first[k]) - first[k], min(hi, first[k + 1]) - first[k])
+            if i.start < i.stop:
+                n = first[k + 1] - first[k]
+                theta, g = array_at(addresses[k, 0], n, like)[i], array_at(addresses[k, 1], n, like)[i]
+                m, v = array_at(addresses[k, 2], n, like)[i], array_at(addresses[k, 3], n, like)[i]
+                _update(theta, m, v, g, beta1, rest1, beta2, rest2, correct1, correct2, lr, eps, decay, decoupled)
+
+
+@device(fastmath=EXACT)
+def _update(theta, m, v, g, beta1, rest1, beta2, rest2, correct1, correct2, lr, eps, decay, decoupled):
+    for i in range(len(g)):
+        g_i = g[i]
+        if not decoupled:
+            g_i += decay * theta[i]  # (1)
+        m_i = beta1 * m[i] + rest1 * g_i  # (2)
+        v_i = beta2 * v[i] + rest2 * (g_i * g_i)  # (3)
+        u_i = (m_i * correct1) / (np.sqrt(v_i * correct2) + eps)  # (4) (5) (6)
+        if decoupled:
+            u_i += decay * theta[i]  # (7)
+        theta[i] -= lr * u_i  # (8)
+        m[i], v[i] = m_i, v_i
