@@ -1,20 +1,31 @@
-"""All benchmarks, one after the other in processes of their own, then the tables of the READMEs.
+"""All benchmarks, one after the other in processes of their own, then the tables and pictures of the READMEs.
 
-python -m benchmarks                        about ten minutes on two quiet cores
+python -m benchmarks                        on all cores and on one; about an hour on two quiet cores
+python -m benchmarks --quick                tiny shapes, to see that all of it runs; nothing is saved
 """
 
+import argparse
 import subprocess
 import sys
 import time
 
-from nlp_kernels.dispatch import HOT_PATHS
+from benchmarks.hot_path import NAMES
+
+MODELS = (*NAMES, "gpt")
+QUICK = [[name, "--quick"] for name in (*MODELS, "tape")]
+ALL = [
+    *([name, *threads] for name in MODELS for threads in ([], ["--threads", "1"])),
+    *([name] for name in ("tape", "bars", "gpt_profile", "attention_cost", "gradient_checkers", "figures", "readme")),
+]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--quick", action="store_true")
     start = time.perf_counter()
-    for name in (*HOT_PATHS, "tape", "gpt", "attention_cost", "gradient_checkers", "readme"):
-        print(f"{time.perf_counter() - start:5.0f} s: {name}", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+    for name, *arguments in QUICK if options.parse_args(argv).quick else ALL:
+        print(f"{time.perf_counter() - start:5.0f} s: {' '.join([name, *arguments])}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments], check=True)
     print(f"{time.perf_counter() - start:5.0f} s: done")
 
 

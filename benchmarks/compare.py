@@ -1,69 +1,95 @@
-"""Timing of several candidates for one piece of work, interleaved, so that a noisy machine is noisy for all."""
+"""Timing of several candidates for one piece of work, interleaved, so that a noisy machine is noisy for all.
+
+Every library keeps a pool of threads, whose workers spin for a while after their work is done and slow down whoever
+runs next. So a candidate first runs untimed, until the others' workers are asleep and caches, pages and pools are its
+own; then it is timed once. A run during which the system took a core away is set aside.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+WARM = 0.03  # seconds; OpenBLAS's and OpenMP's workers spin for less
+FEWEST = 5  # runs; as many must be left where some are set aside
+
+
+@dataclass(frozen=True)
+class Candidate:
+    run: Callable[[], Any]
+    setting: Callable[[], AbstractContextManager] = nullcontext  # entered outside of the clock
+    compile_s: float | None = None  # what was spent before the first run, if anything
+
+
+@dataclass(frozen=True)
+class Times:
+    seconds: list[float]  # of the runs that count
+    set_aside: int = 0  # runs that were preempted
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], object]],
+    candidates: Mapping[str, Candidate],
     *,
-    rounds: int = 30,
-    warmup: int = 3,
-    setting: Callable[[str], AbstractContextManager] = lambda name: nullcontext(),
-    rest: float = 0.0,
-) -> dict[str, list[float]]:
-    """Seconds of each candidate, round by round; every round runs all of them, in an order that rotates.
+    seconds: float = 8.0,
+    fewest: int = FEWEST,
+    most: int = 100,
+    warm: float = WARM,
+) -> dict[str, Times]:
+    """Times of each candidate; every round runs all of them, in an order that rotates.
 
-    Outside of the clock, each run is preceded by `rest` seconds of sleep and happens within `setting(name)`.
+    As many rounds as begin within so many seconds, at least `fewest` and at most `most`.
     """
     names = list(candidates)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for i in range(warmup + rounds):
+    runs: dict[str, list[tuple[float, bool]]] = {name: [] for name in names}
+    start = time.perf_counter()
+    for i in range(most):
+        if i >= fewest and time.perf_counter() - start > seconds:
+            break
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            time.sleep(rest)
-            with setting(name):
-                start = time.perf_counter()
-                candidates[name]()
-                elapsed = time.perf_counter() - start
-            if i >= warmup:
-                times[name].append(elapsed)
-    return times
+            with candidates[name].setting():
+                runs[name].append(_timed(candidates[name].run, warm))
+    return {name: clean(timed) for name, timed in runs.items()}
 
 
-def spread(seconds: list[float], *, per: float = 1.0) -> dict[str, float]:
-    """Median and quartiles in microseconds per unit of work."""
-    scaled = sorted(s / per * 1e6 for s in seconds)
+def clean(runs: list[tuple[float, bool]]) -> Times:
+    """Without the preempted runs, (seconds, True), where enough others are left."""
+    kept = [seconds for seconds, preempted in runs if not preempted]
+    if len(kept) < FEWEST:
+        return Times([seconds for seconds, _ in runs])
+    return Times(kept, len(runs) - len(kept))
+
+
+def summary(times: Times, *, per: float = 1.0) -> dict[str, float]:
+    """Median and quartiles in microseconds per unit of work, and how many runs they are of."""
+    scaled = sorted(s / per * 1e6 for s in times.seconds)
     return {
         "median_us": statistics.median(scaled),
         "low_us": scaled[len(scaled) // 4],
         "high_us": scaled[3 * len(scaled) // 4],
+        "runs": len(scaled),
+        "set_aside": times.set_aside,
     }
 
 
-def speed(times: dict[str, list[float]], of: str, peer: str) -> float:
-    """How many times as fast as its peer a candidate is: the median over the rounds."""
-    return statistics.median(p / s for s, p in zip(times[of], times[peer], strict=True))
-
-
-def summary(times: dict[str, list[float]], *, per: float = 1.0) -> dict[str, dict[str, float]]:
-    """Median and quartiles in microseconds per unit of work, and our speed relative to each peer, round by round."""
-    return {
-        name: {**spread(seconds, per=per), "our_speed": speed(times, "ours", name)} for name, seconds in times.items()
-    }
+def processor() -> str:
+    """The model's name, as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def machine(device: str = "cpu") -> str:
@@ -71,12 +97,8 @@ def machine(device: str = "cpu") -> str:
     if device == "cuda":
         gpu = import_module("cupy").cuda.runtime.getDeviceProperties(0)["name"]
         return gpu.decode().replace(" ", "-").lower()
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
-    words = [w for w in model.replace("(R)", " ").replace("(TM)", " ").split() if w not in ("CPU", "@", "Processor")]
+    words = processor().replace("(R)", " ").replace("(TM)", " ").split()
+    words = [w for w in words if w not in ("CPU", "@", "Processor")]
     return "-".join([*words[:4], f"{os.cpu_count()}cores"]).lower()
 
 
@@ -88,13 +110,15 @@ def save(name: str, rows: dict, *, device: str = "cpu", **facts: object) -> Path
     return path
 
 
-def show(title: str, rows: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Print a table: one line per piece of work and candidate."""
-    table = Table(title=title)
-    for column in ("work", "candidate", "median µs", "quartiles", "our speed"):
-        table.add_column(column, justify="left" if column in ("work", "candidate") else "right")
-    for work, candidates in rows.items():
-        for name, r in candidates.items():
-            spread = f"{r['low_us']:.2f} - {r['high_us']:.2f}"
-            table.add_row(work, name, f"{r['median_us']:.2f}", spread, f"{r['our_speed']:.2f}×")
-    Console().print(table)
+def _timed(run: Callable[[], Any], warm: float) -> tuple[float, bool]:
+    """(seconds of a run, whether a core was taken away during it), after untimed runs of `warm` seconds together."""
+    ready = time.perf_counter() + warm
+    while warm:
+        run()
+        if time.perf_counter() >= ready:
+            break
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    start = time.perf_counter()
+    run()
+    elapsed = time.perf_counter() - start
+    return elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw > before

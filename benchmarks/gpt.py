@@ -1,24 +1,62 @@
-"""A GPT's training step, tokens per second, against PyTorch eager.
+"""A GPT's training step against PyTorch eager and torch.compile: tokens a second, and peak memory.
 
-python -m benchmarks.gpt                    4 layers, 4 heads, 128 wide, block 64, batch 12
-python -m benchmarks.gpt --large            6 layers, 6 heads, 384 wide, block 256, batch 12
+python -m benchmarks.gpt                    --help lists the options
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
+from nlp_kernels import dispatch
 
 import tinygrad_nlp as tn
-from benchmarks.compare import interleaved, save, show, summary
+from benchmarks.command import Case, parser, run
+from benchmarks.compare import Candidate
+from benchmarks.libraries import PEERS, compiling, set_threads
 from tinygrad_nlp import nn, optim
 from tinygrad_nlp.models.gpt import GPT, GPTConfig
 
+BATCH = 12
 
-def step_of_ours(model, tokens, targets):
-    optimizer = optim.AdamW(model.parameters(), lr=1e-4)
-    parameters = list(model.parameters())
+
+@dataclass(frozen=True)
+class Size:
+    config: GPTConfig
+    reference: bool  # whether the readable references are measured too
+    bars: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        c = self.config
+        return f"{c.n_layer} layers, {c.n_head} heads, {c.n_embd} wide, T{c.block_size} B{BATCH}"
+
+
+SIZES = {
+    "small": Size(GPTConfig(65), True, {"torch": 1.2, "compile": 1.0}),
+    "baby": Size(GPTConfig(65, block_size=256, n_layer=6, n_head=6, n_embd=384), False, {"torch": 1.3, "compile": 1.2}),
+}
+QUICK = {"quick": Size(GPTConfig(65, block_size=4, n_layer=1, n_head=2, n_embd=8), True, {})}
+
+
+def step_of(who: str, config: GPTConfig) -> Callable[[], float]:
+    """A training step of a new model, the same weights for all; gives the loss before it."""
+    tn.manual_seed(0)
+    model = GPT(config)
+    if who in PEERS:
+        return _step_of_torch(model, compiled=who == "compile")
+    parameters, optimizer = list(model.parameters()), optim.AdamW(model.parameters(), lr=1e-4)
+    tokens, targets = data(config)
 
     def step() -> float:
         optimizer.zero_grad()
@@ -31,52 +69,93 @@ def step_of_ours(model, tokens, targets):
     return step
 
 
-def step_of_torch(twin, tokens, targets):
-    import torch
-
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-4, fused=True)
-    tokens, targets = torch.from_numpy(tokens), torch.from_numpy(targets)
+def _step_of_torch(model: GPT, *, compiled: bool) -> Callable[[], float]:
+    torch, twin = import_module("torch"), import_module("benchmarks.peers.torch_gpt").twin_of(model)
+    parameters, optimizer = list(twin.parameters()), torch.optim.AdamW(twin.parameters(), lr=1e-4, fused=True)
+    loss_of = torch.compile(twin.loss, dynamic=False) if compiled else twin.loss
+    tokens, targets = map(torch.from_numpy, data(model.config))
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = twin.loss(tokens, targets)
+        loss = loss_of(tokens, targets)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         return loss.item()
 
     return step
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--large", action="store_true", help="6 layers, 6 heads, 384 wide, block 256")
-    parser.add_argument("--rounds", type=int, default=20)
-    args = parser.parse_args()
-    size = {"block_size": 256, "n_layer": 6, "n_head": 6, "n_embd": 384} if args.large else {"block_size": 64}
-    config = GPTConfig(vocab_size=65, **size)
-    tn.manual_seed(0)
-    model = GPT(config)
-    rng = np.random.default_rng(0)
-    tokens, targets = rng.integers(0, 65, (2, 12, config.block_size))
-    candidates = {"ours": step_of_ours(model, tokens, targets)}
-    try:
-        from benchmarks.peers.torch_gpt import twin_of
+def data(config: GPTConfig) -> np.ndarray:
+    """Tokens and targets."""
+    return np.random.default_rng(0).integers(0, config.vocab_size, (2, BATCH, config.block_size))
 
-        candidates["torch"] = step_of_torch(twin_of(model), tokens, targets)
-    except ImportError:
-        print("PyTorch is not installed: no peer")
-    losses = {name: [step() for _ in range(3)] for name, step in candidates.items()}
-    for name, curve in losses.items():
-        np.testing.assert_allclose(curve, losses["ours"], rtol=1e-4, err_msg=name)
-    # the thread pools of both spin for a while after their work: a rest keeps one's from slowing the other
-    rows = summary(interleaved(candidates, rounds=args.rounds, warmup=2, rest=0.2))
-    name = "gpt_large" if args.large else "gpt"
-    show(f"GPT training step, {config.n_layer} layers, {config.n_embd} wide, {tokens.size} tokens", {name: rows})
-    for candidate, row in rows.items():
-        row["tokens_per_second"] = tokens.size / row["median_us"] * 1e6
-        print(f"{candidate}: {row['tokens_per_second']:,.0f} tokens/s")
-    print("saved:", save(name, {name: rows}, tokens=int(tokens.size)))
+
+def candidate(who: str, config: GPTConfig, *, cached: bool) -> tuple[Candidate, list[float]]:
+    """With the losses of its first three steps."""
+    setting = partial(dispatch.use_backend, "reference") if who == "reference" else nullcontext
+    with setting(), compiling(cached=cached) if who == "compile" else nullcontext():
+        step = step_of(who, config)
+        start = time.perf_counter()
+        losses = [step()]
+        first = time.perf_counter() - start
+        losses += [step() for _ in range(2)]
+    return Candidate(step, setting, first if who == "compile" else None), losses
+
+
+def cases(sizes: dict[str, Size], args: argparse.Namespace) -> Iterator[Case]:
+    for size in sizes.values():
+        candidates: dict[str, Candidate] = {}
+        right: list[float] = []
+        for who in ("ours", "reference", *args.peers):
+            if who == "reference" and (args.bars or not size.reference):
+                continue
+            try:
+                candidates[who], losses = candidate(who, size.config, cached=bool(args.bars))
+            except Exception as error:
+                if who not in PEERS:
+                    raise
+                reason = str(error).strip().partition("\n")[0]  # not installed, or whatever a compiler stumbles over
+                print(f"gpt {size.label}: without {PEERS[who]}: {reason}")
+            else:
+                right = right or losses
+                np.testing.assert_allclose(losses, right, rtol=1e-4, err_msg=f"{size.label}: losses of {who}")
+        yield Case(size.label, candidates, {"tokens": BATCH * size.config.block_size}, bars=size.bars)
+
+
+def peaks(args: argparse.Namespace) -> dict[str, dict[str, int]]:
+    """Bytes of three steps above those of the imports, each in a process of its own, by label and candidate."""
+    peers = (args.peers if args.peers is not None else args.known_peers) if find_spec("torch") else ()
+    found: dict[str, dict[str, int]] = {size.label: {} for size in SIZES.values()}
+    for who in ("ours", *peers):
+        for key in ("quick", *SIZES):  # the first compiles, so that the others' peaks are not a compiler's
+            command = [
+                sys.executable,
+                "-c",
+                f"from benchmarks.gpt import *; print_peak({who!r}, {key!r}, {args.threads})",
+            ]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            if key in SIZES:
+                found[SIZES[key].label][who] = int(output)
+    return found
+
+
+def print_peak(who: str, key: str, threads: int) -> None:
+    set_threads(threads, (who,))
+    for hot_path in dispatch.HOT_PATHS if who == "ours" else ():
+        dispatch.backends(hot_path)  # imports them
+    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = step_of(who, (QUICK | SIZES)[key].config)
+    for _ in range(3):
+        step()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imports) * (1 if sys.platform == "darwin" else 1024))
+
+
+def main(argv: list[str] | None = None) -> dict[str, dict]:
+    args = parser("gpt", __doc__, peers=("torch", "compile")).parse_args(argv)
+    complete = not (args.quick or args.bars) and args.threads == args.usual_threads
+    facts = {"peak_bytes": peaks(args)} if complete else {}
+    return run("gpt", partial(cases, QUICK if args.quick else SIZES), args, **facts)
 
 
 if __name__ == "__main__":

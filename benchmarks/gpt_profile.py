@@ -18,22 +18,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 from nlp_kernels import adamw, attention, cross_entropy, embedding, layer_norm, matmul
 from rich.console import Console
 from rich.table import Table
 
 import tinygrad_nlp as tn
 from benchmarks.compare import machine, save
-from benchmarks.gpt import step_of_ours
+from benchmarks.gpt import SIZES, step_of
 from tinygrad_nlp import nn
-from tinygrad_nlp.models.gpt import GPT, GPTConfig
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "gpt-step.png"
-SIZES = {
-    "4 layers, 128 wide, T 64": {"block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128},
-    "6 layers, 384 wide, T 256": {"block_size": 256, "n_layer": 6, "n_head": 6, "n_embd": 384},
-}
 TIMED = [(m, f) for m in (matmul, attention, layer_norm, cross_entropy, embedding) for f in ("forward", "backward")]
 TIMED += [(adamw, "step"), (nn.utils, "clip_grad_norm_")]
 REST = "the tape, NumPy"
@@ -65,13 +59,6 @@ def attributed() -> Iterator[Counter[str]]:
         yield seconds
 
 
-def new_step(size: dict[str, int]) -> Callable[[], float]:
-    tn.manual_seed(0)
-    config = GPTConfig(vocab_size=65, **size)
-    tokens, targets = np.random.default_rng(0).integers(0, 65, (2, 12, config.block_size))
-    return step_of_ours(GPT(config), tokens, targets)
-
-
 def profile(step: Callable[[], float], steps: int) -> dict[str, float]:
     """Milliseconds of a step by part, medians over the steps."""
     step()
@@ -91,13 +78,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     args = parser.parse_args()
     if args.calls:
-        return calls(new_step(next(iter(SIZES.values()))))
+        return calls(step_of("ours", SIZES["small"].config))
     rows: dict[str, dict[str, dict[str, float]]] = {}
-    for label, size in SIZES.items():
-        rows[label] = {}
+    for size in SIZES.values():
+        rows[size.label] = {}
         for name, backend in (("references", "reference"), ("kernels", "cpu")):
             with tn.use_backend(backend):
-                rows[label][name] = profile(new_step(size), args.steps)
+                rows[size.label][name] = profile(step_of("ours", size.config), args.steps)
     show(rows)
     print("saved:", save("gpt_profile", rows, threads=tn.get_num_threads(), command="python -m benchmarks.gpt_profile"))
     picture(rows)

@@ -13,6 +13,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from benchmarks.compare import save
+from benchmarks.compare import Candidate, interleaved, save, summary
 from benchmarks.gradient_bugs import BUGS, CORRECT, Work, right
+from tinygrad_nlp import nn
 from tinygrad_nlp.autograd.check import check_grads
 from tinygrad_nlp.ops.fused import Fused
 
@@ -147,6 +149,50 @@ def differences_of_the_sum(module: Any, work: Work, seed: int) -> None:
         np.testing.assert_allclose(dx, numeric, rtol=1e-4, atol=1e-6)
 
 
+LAYERS: dict[
+    str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable]
+] = {  # how to make it, input, how to call it
+    "Linear(8, 8)": (lambda: nn.Linear(8, 8), (2, 3, 8), lambda layer, x: layer(x)),
+    "LayerNorm(8)": (lambda: nn.LayerNorm(8), (2, 3, 8), lambda layer, x: layer(x)),
+    "MultiheadAttention(8, 2)": (
+        lambda: nn.MultiheadAttention(8, 2, batch_first=True),
+        (2, 3, 8),
+        lambda layer, x: layer(x, x, x, need_weights=False)[0],
+    ),
+}
+
+
+def layer_check(name: str) -> Callable[[int], Any]:
+    """seed -> the check to order 2 of a layer, by its input and all of its parameters."""
+    make, shape, call = LAYERS[name]
+    layer = make()
+    places = [(p, *path.rpartition(".")[::2]) for path, p in layer.named_parameters()]
+    modules = dict(layer.named_modules())
+
+    def f(x, *parameters):
+        for (_, module, attribute), p in zip(places, parameters, strict=True):
+            object.__setattr__(modules[module], attribute, p)  # not a leaf at second order
+        return call(layer, x)
+
+    def check(seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        xs = [rng.normal(size=s) for s in (shape, *(p.shape for p, *_ in places))]
+        return check_grads(f, xs, order=2, rng=rng, name=name)
+
+    return check
+
+
+def layers(rounds: int = 50) -> dict[str, dict[str, float]]:
+    """Median and quartiles in microseconds of each layer's check, interleaved; every round draws another point."""
+
+    def every_round(name: str) -> Candidate:
+        check, seeds = layer_check(name), count()
+        return Candidate(lambda: check(next(seeds)))
+
+    times = interleaved({name: every_round(name) for name in LAYERS}, fewest=rounds, most=rounds)
+    return {name: summary(t) for name, t in times.items()}
+
+
 CHECKERS: dict[str, Callable[[Any, Work, int], None]] = {
     "tinygrad-nlp check_grads": ours,
     "torch gradcheck": torch_gradcheck,
@@ -244,7 +290,9 @@ def main() -> None:
         missed = [bug for bug, caught in r["caught"].items() if not caught]
         print("  missed:", "; ".join(missed) or "nothing")
     picture(rows)
-    print("saved:", save("gradient_checkers", rows, bugs=len(BUGS)), FIGURE)
+    timed = layers()
+    print("a layer, all inputs and parameters, to order 2:", timed)
+    print("saved:", save("gradient_checkers", rows, bugs=len(BUGS), layers=timed), FIGURE)
 
 
 if __name__ == "__main__":

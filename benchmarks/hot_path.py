@@ -1,104 +1,157 @@
-"""One hot path: all its backends and PyTorch eager. First they must agree, then they are timed, interleaved.
-
-Threads: one by default, for NumPy's BLAS, our kernels and PyTorch alike. With more of them every library keeps a pool
-of its own, whose workers spin for a while after their work is done and slow down whoever runs next: then everything
-rests before each run, so that the others' workers are asleep.
-"""
+"""One hot path: all its backends and its peers. First they must agree, then they are timed, interleaved."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nlp_kernels import dispatch
 from nlp_kernels.errors import BackendError
-from rich.console import Console
-from rich.table import Table
+from threadpoolctl import threadpool_limits
 
-import tinygrad_nlp as tn
-from benchmarks.compare import interleaved, machine, save, speed, spread
+from benchmarks.command import Case, parser, run
+from benchmarks.compare import Candidate
+from benchmarks.libraries import finished, peer_candidates
 
-SECONDS, FEWEST, MOST = 5.0, 5, 100  # rounds of one piece of work: as many as fit into so many seconds, within bounds
-RATES = {"gb_per_s": "GB/s", "gflop_per_s": "GFLOP/s"}
-REST = 0.05  # seconds; OpenBLAS's and OpenMP's workers spin for less
+PARTS = {"matmul": ("bias_gelu",)}  # what has a benchmark of its own within a hot path
+NAMES = (*dispatch.HOT_PATHS, *(part for parts in PARTS.values() for part in parts))
 
 
 @dataclass(frozen=True)
 class Work:
-    """Inputs and cotangents of one shape; the bytes it must move, or the FLOPs where arithmetic is the bound."""
+    """Inputs and cotangents of one shape; the bytes it must move, the FLOPs it must do (an exponential is one)."""
 
     label: str
     arrays: dict[str, np.ndarray]
     terms: int  # of its longest sum: n terms round to about √n ulp
+    bytes: int
+    flops: int
     hyper: dict[str, Any] = field(default_factory=dict)
-    bytes: int | None = None
-    flops: int | None = None
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """`ours(**arrays, **hyper)` and `eager(torch, **arrays, **hyper)` give the same results by name."""
+    """`ours(**arrays, **hyper)` gives values and gradients by name; the peers' forward functions take no cotangent."""
 
     hot_path: str
     ours: Callable[..., dict[str, Any]]
-    eager: Callable[..., dict[str, Any]]
+    torch: Callable[
+        ..., Any
+    ]  # torch(torch, **inputs, **hyper) -> output; all results by name if nothing is differentiated
+    jax: Callable[..., Any]
     work: Callable[..., Work]  # work(rng, dtype, *size)
     sizes: tuple[tuple, ...]
     quick: tuple[tuple, ...]  # tiny sizes, for the tests
-    differentiable: tuple[str, ...] = ()  # arrays that PyTorch shall record
+    bars: dict[tuple, dict[str, float]]  # how many times as fast as a peer, or as the "best", we must be on all cores
+    output: str = ""
+    differentiable: tuple[str, ...] = ()
+    in_place: tuple[str, ...] = ()  # arrays that the work overwrites
+    part: str = ""  # its module's name, where that is not the hot path's
 
+    @property
+    def name(self) -> str:
+        return self.part or self.hot_path
 
-@dataclass(frozen=True)
-class Candidate:
-    run: Callable[[], dict[str, Any]]
-    setting: Callable[[], AbstractContextManager] = nullcontext  # entered outside of the clock
+    def named(self, y: Any, gradients: Any) -> dict[str, Any]:
+        return {self.output: y, **{f"d{k}": g for k, g in zip(self.differentiable, gradients, strict=True)}}
 
 
 def main(benchmark: Benchmark, argv: list[str] | None = None) -> dict[str, dict]:
-    """Rows by label of the work and name of the backend, shown, and saved unless only a part was measured."""
-    args = _arguments(benchmark, argv)
-    _limit_threads(args.threads)
-    rng, rows = np.random.default_rng(0), {}
-    for size in benchmark.quick if args.quick else benchmark.sizes:
-        work = benchmark.work(rng, np.dtype(args.dtype), *size)
-        rows[work.label] = _measured(work, agreeing(benchmark, work, args), args)
-    facts = {"dtype": args.dtype, "threads": args.threads, "versions": _versions()}
-    _show(f"{benchmark.hot_path}, {args.dtype}, {args.device}, threads: {args.threads}, {machine(args.device)}", rows)
-    if not args.quick and not args.backend:
-        usual = args.dtype == "float32" and args.threads == 1
-        name = benchmark.hot_path + ("" if usual else f"-{args.dtype}-{args.threads}threads")
-        print("saved:", save(name, rows, device=args.device, **facts))
-    return rows
+    """Rows by label of the work and name of the candidate, shown, and saved unless only a part was measured."""
+    options = parser(benchmark.name, __doc__)
+    known = dispatch.backends(benchmark.hot_path)
+    options.add_argument("--backend", nargs="+", choices=known, help="only these and the peers; nothing is saved")
+    options.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda needs CuPy")
+    args = options.parse_args(argv)
+    if args.device == "cuda":
+        try:
+            import_module("cupy")
+        except ImportError:
+            options.error("--device cuda needs CuPy: install the extra cuda12 or cuda13")
+    return run(benchmark.name, partial(cases, benchmark), args)
+
+
+def cases(benchmark: Benchmark, args: argparse.Namespace) -> Iterator[Case]:
+    """The work of each size, its candidates agreeing."""
+    sizes = benchmark.quick if args.quick else tuple(benchmark.bars) if args.bars else benchmark.sizes
+    for size in sizes:
+        work = benchmark.work(np.random.default_rng(0), np.dtype(args.dtype), *size)
+        counts = {"bytes": work.bytes, "flops": work.flops}
+        yield Case(work.label, agreeing(benchmark, work, args), counts, bars=benchmark.bars.get(size, {}))
 
 
 def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict[str, Candidate]:
     """The candidates by name; AssertionError where values or gradients differ from the reference's."""
     candidates: dict[str, Candidate] = {}
-    force = partial(dispatch.use_backend, hot_path=benchmark.hot_path)
-    with force("reference"):
+    what = f"{benchmark.name} {work.label}"
+    with forced(benchmark.hot_path, "reference", args.threads):
         right = {name: _numpy(x) for name, x in _ours(benchmark, work, args.device)().items()}
-    for name in args.backend or dispatch.backends(benchmark.hot_path):
-        candidate = Candidate(_ours(benchmark, work, args.device), partial(force, name))
+    if args.bars:  # what a user gets
+        candidates["ours"] = Candidate(_ours(benchmark, work, args.device))
+        _assert_agreement(what, candidates["ours"], right, work.terms)
+    for name in () if args.bars else args.backend or dispatch.backends(benchmark.hot_path):
+        setting = partial(forced, benchmark.hot_path, name, args.threads)
+        candidate = Candidate(_ours(benchmark, work, args.device), setting)
         try:
-            _assert_agreement(f"{benchmark.hot_path} {work.label}, backend {name!r}", candidate, right, work.terms)
+            _assert_agreement(f"{what}, backend {name!r}", candidate, right, work.terms)
         except BackendError as error:  # never forced in silence: said, or raised where it was asked for
             if args.backend:
                 raise SystemExit(str(error)) from None
             print(error)
         else:
-            candidates[name] = candidate
-    for name, candidate in _peers(benchmark, work, args.device):
-        _assert_agreement(f"{benchmark.hot_path} {work.label}, {name}", candidate, right, work.terms)
+            seconds = None if args.quick else cold_compile_s(benchmark.hot_path, name, args.dtype)
+            candidates[name] = Candidate(candidate.run, setting, seconds)
+    for name, candidate in peer_candidates(benchmark, work, args.peers, args.device, cached=bool(args.bars)):
+        _assert_agreement(f"{what}, {name}", candidate, right, work.terms)
         candidates[name] = candidate
     return candidates
+
+
+def forced(hot_path: str, backend: str, threads: int) -> AbstractContextManager:
+    """A backend alone; the references' products are NumPy's, whose BLAS our kernels otherwise keep on one thread."""
+    stack = ExitStack()
+    stack.enter_context(dispatch.use_backend(backend, hot_path))
+    if backend == "reference":
+        stack.enter_context(threadpool_limits(threads, user_api="blas"))
+    return stack
+
+
+@cache
+def cold_compile_s(hot_path: str, backend: str, dtype: str) -> float | None:
+    """Seconds to compile a backend's kernels where none is kept, in a process of its own; None where there are none."""
+    if not (dispatch.ROOT / hot_path / f"{backend}.py").exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", _COMPILE, f"nlp_kernels.{hot_path}.{backend}", dtype]
+        environment = {**os.environ, "TINYGRAD_NLP_CACHE": folder}
+        root = Path(__file__).parents[1]
+        seconds = subprocess.run(command, env=environment, cwd=root, check=True, capture_output=True, text=True).stdout
+    return float(seconds) or None
+
+
+_COMPILE = """
+import sys, time
+from importlib import import_module
+import_module(sys.argv[1])
+compiled = sys.modules.get("nlp_kernels.common.compiled")
+start = time.perf_counter()
+for kernel in compiled.KERNELS if compiled else ():
+    kernel.compile(sys.argv[2])
+print(time.perf_counter() - start if compiled else 0)
+"""
 
 
 def _assert_agreement(who: str, candidate: Candidate, right: dict[str, np.ndarray], terms: int) -> None:
@@ -125,121 +178,7 @@ def _ours(benchmark: Benchmark, work: Work, device: str) -> Callable[[], dict[st
         return partial(benchmark.ours, **{k: x.copy() for k, x in work.arrays.items()}, **work.hyper)
     cupy = import_module("cupy")
     arrays = {k: cupy.asarray(x) for k, x in work.arrays.items()}
-    return _finished(partial(benchmark.ours, **arrays, **work.hyper))
-
-
-def _peers(benchmark: Benchmark, work: Work, device: str) -> Iterator[tuple[str, Candidate]]:
-    """PyTorch eager, where it is installed and has the device."""
-    try:
-        import torch
-    except ImportError:
-        print("PyTorch is not installed: no peer")
-        return
-    if device == "cuda" and not torch.cuda.is_available():
-        print("PyTorch sees no GPU: no peer")
-        return
-    arrays = {k: torch.from_numpy(x.copy()).to(device) for k, x in work.arrays.items()}
-    for name in benchmark.differentiable:
-        arrays[name].requires_grad_()
-    run = partial(benchmark.eager, torch, **arrays, **work.hyper)
-    yield "torch", Candidate(run if device == "cpu" else _finished(run))
-
-
-def _finished(run: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """A run that ends when the GPU has finished, not when it has been told what to do."""
-    synchronize = import_module("cupy").cuda.Device().synchronize
-
-    def run_and_wait() -> dict[str, Any]:
-        results = run()
-        synchronize()
-        return results
-
-    return run_and_wait
-
-
-def _measured(work: Work, candidates: dict[str, Candidate], args: argparse.Namespace) -> dict[str, dict]:
-    """Median and quartiles in µs, bytes or FLOPs per second at the median, speed relative to each other candidate."""
-    runs = {name: candidate.run for name, candidate in candidates.items()}
-    measure = partial(
-        interleaved, runs, setting=lambda name: candidates[name].setting(), rest=REST if args.threads > 1 else 0.0
-    )
-    rounds = 2 if args.quick else args.rounds
-    if rounds is None:
-        round_takes = sum(seconds[0] for seconds in measure(rounds=1, warmup=0).values())
-        rounds = int(min(max(SECONDS / round_takes, FEWEST), MOST))
-    times = measure(rounds=rounds, warmup=0)  # all have run before, to agree
-    rows: dict[str, dict] = {}
-    for name, seconds in times.items():
-        row: dict[str, Any] = {**spread(seconds), "rounds": rounds}
-        for rate, count in zip(RATES, (work.bytes, work.flops), strict=True):
-            if count is not None:
-                row[rate] = count / row["median_us"] / 1e3
-        rows[name] = row | {"speed": {peer: speed(times, name, peer) for peer in times if peer != name}}
-    return rows
-
-
-def table(rows: dict[str, dict]) -> list[tuple[str, ...]]:
-    """The rows as text, the header first; the README shows the same."""
-    peers = [peer for peer in ("reference", "torch") if any(peer in backends for backends in rows.values())]
-    lines = [("work", "backend", "median (quartiles)", "rate", *(f"speed ÷ {peer}" for peer in peers))]
-    for label, backends in rows.items():
-        for name, row in backends.items():
-            unit, scale = ("ms", 1e3) if row["median_us"] >= 1e3 else ("µs", 1.0)
-            median, low, high = (_digits(row[key] / scale) for key in ("median_us", "low_us", "high_us"))
-            rate = next(f"{_digits(row[key])} {of}" for key, of in RATES.items() if key in row)
-            speeds = (f"{row['speed'][peer]:.2f}×" if peer in row["speed"] else "" for peer in peers)
-            lines.append((label, name, f"{median} {unit} ({low} – {high})", rate, *speeds))
-    return lines
-
-
-def _show(title: str, rows: dict[str, dict]) -> None:
-    header, *lines = table(rows)
-    view = Table(title=title, caption="speed: how many times as fast as the reference, as PyTorch eager")
-    for column in header:
-        view.add_column(column, justify="left" if column in ("work", "backend") else "right")
-    for line in lines:
-        view.add_row(*line)
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(view)
-
-
-def _digits(x: float) -> str:
-    return f"{x:.3g}" if x < 1000 else f"{x:,.0f}"
-
-
-def _arguments(benchmark: Benchmark, argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark.hot_path}", description=__doc__)
-    known = dispatch.backends(benchmark.hot_path)
-    parser.add_argument("--backend", nargs="+", choices=known, help="only these backends and PyTorch; nothing is saved")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda needs CuPy")
-    parser.add_argument("--threads", type=int, default=1, help="of NumPy's BLAS, our kernels and PyTorch (default 1)")
-    parser.add_argument("--rounds", type=int, help=f"default: as many as take {SECONDS:g} s, {FEWEST} to {MOST}")
-    parser.add_argument("--quick", action="store_true", help="tiny shapes, two rounds, nothing is saved")
-    args = parser.parse_args(argv)
-    if args.threads < 1 or (args.rounds is not None and args.rounds < 1):
-        parser.error("--threads and --rounds are at least 1")
-    if args.device == "cuda":
-        try:
-            import_module("cupy")
-        except ImportError:
-            parser.error("--device cuda needs CuPy: install the extra cuda12 or cuda13")
-    return args
-
-
-def _limit_threads(n: int) -> None:
-    """PyTorch's threads are its own; `set_num_threads` limits the BLAS and OpenMP libraries that are loaded by then."""
-    try:
-        import torch
-    except ImportError:
-        pass
-    else:
-        torch.set_num_threads(n)
-    tn.set_num_threads(n)
-
-
-def _versions() -> dict[str, str]:
-    return {name: sys.modules[name].__version__ for name in ("numpy", "cupy", "torch") if sys.modules.get(name)}
+    return finished(partial(benchmark.ours, **arrays, **work.hyper))
 
 
 def _numpy(x: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tables of the READMEs, the project's and each hot path's, generated from `benchmarks/results/`.
+"""The tables and pictures of the READMEs, the project's and each hot path's, generated from `benchmarks/results/`.
 
 python -m benchmarks.readme                 rewrites the tables between the READMEs' markers
 """
@@ -6,16 +6,21 @@ python -m benchmarks.readme                 rewrites the tables between the READ
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from nlp_kernels.dispatch import HOT_PATHS, ROOT
 
+from benchmarks.bars import table
 from benchmarks.compare import RESULTS
-from benchmarks.hot_path import table
+from benchmarks.hot_path import PARTS
+from benchmarks.libraries import PEERS
+from benchmarks.tables import caption, digits, lines, markdown
 
 README = Path(__file__).parents[1] / "README.md"
+FIGURES = README.parent / "docs" / "figures"
 MACHINE = "amd-epyc-2cores"  # whose results the README shows
 
 
@@ -23,64 +28,94 @@ def results(name: str) -> dict:
     return json.loads((RESULTS / MACHINE / f"{name}.json").read_text())
 
 
+def threads_of(name: str) -> list[dict]:
+    """What was measured on all cores and on one, as far as it was."""
+    files = [RESULTS / MACHINE / f"{name}{suffix}.json" for suffix in ("", "-1threads")]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
+
+
+def picture(name: str, page: Path, alt: str) -> list[str]:
+    """The link, where there is such a picture."""
+    path = FIGURES / f"{name}.png"
+    return [f"![{alt}]({os.path.relpath(path, page.parent)})", ""] if path.exists() else []
+
+
+def hot_path(name: str) -> str:
+    """The picture, and every backend and peer by work: on all cores, then on one; the same for its parts."""
+    text = []
+    for part in (name, *PARTS.get(name, ())):
+        text += picture(part, ROOT / name / "README.md", f"speed of {part} relative to PyTorch eager, by shape")
+        for data in threads_of(part):
+            text += [*markdown(lines(data)), "", caption(data), ""]
+    return "\n".join(text).rstrip()
+
+
+def bars() -> str:
+    """Each bar, what was measured, and whether it is held."""
+    if not (RESULTS / MACHINE / "bars.json").exists():
+        return ""
+    data = results("bars")
+    versions = ", ".join(f"{PEERS.get(name, name)} {version}" for name, version in data["versions"].items())
+    machine = f"float32, {data['threads']} threads of {data['processor']}; {versions}."
+    return "\n".join([*markdown(table(data["rows"])), "", machine])
+
+
+def roofline() -> str:
+    return "\n".join(
+        picture("roofline", README, "FLOP/s over FLOPs a byte of every hot path, under the roofs")
+    ).rstrip()
+
+
 def tape() -> str:
     """Microseconds per function of each chain, ours and PyTorch's, and the ratio."""
-    lines = ["| chain of 1,000 | tinygrad-nlp | PyTorch | our speed |", "|---|---|---|---|"]
     data = results("tape")
-    for chain, row in data["rows"].items():
-        ours, torch = (
-            f"{row[k]['median_us']:.1f} µs ({row[k]['low_us']:.1f} – {row[k]['high_us']:.1f})"
-            for k in ("ours", "torch")
-        )
-        lines.append(f"| {chain.replace('_', ', ')} | {ours} | {torch} | {row['torch']['our_speed']:.2f}× |")
     doubled = ", ".join(f"{ratio:.2f} at T = {int(T):,}" for T, ratio in data["loop_over_time"].items())
-    lines += [
-        "",
-        f"Twice the steps of `h = tanh(h w + x[t])` take {doubled} times as long to sweep. Machine: {data['machine']}.",
-    ]
-    return "\n".join(lines)
+    sweep = f"Twice the steps of `h = tanh(h w + x[t])` take {doubled} times as long to sweep."
+    return "\n".join([*markdown(lines(data)), "", sweep, caption(data)])
 
 
 def gpt() -> str:
-    """Tokens per second, ours and PyTorch's."""
+    """Time, tokens per second and peak memory of a step, ours and PyTorch's."""
     data = results("gpt")
-    row = data["rows"]["gpt"]
-    lines = ["| | step, median (quartiles) | tokens/s | our speed |", "|---|---|---|---|"]
-    for name, label in (("ours", "tinygrad-nlp, references"), ("torch", "PyTorch eager")):
-        r = row[name]
-        step = f"{r['median_us'] / 1e3:.0f} ms ({r['low_us'] / 1e3:.0f} – {r['high_us'] / 1e3:.0f})"
-        ratio = f"{r['our_speed']:.2f}×" if name == "torch" else ""
-        lines.append(f"| {label} | {step} | {r['tokens_per_second']:,.0f} | {ratio} |")
-    return "\n".join([*lines, "", f"Machine: {data['machine']}."])
-
-
-def backends(hot_path: str) -> str:
-    """Every backend of a hot path and PyTorch eager; nothing where nothing was measured."""
-    if not (RESULTS / MACHINE / f"{hot_path}.json").exists():
-        return ""
-    data = results(hot_path)
-    header, *lines = table(data["rows"])
-    rule = ["---" if column in ("work", "backend") else "---:" for column in header]
-    text = ["| " + " | ".join(cells) + " |" for cells in (header, rule, *lines)]
-    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
-    threads = "one thread" if data["threads"] == 1 else f"{data['threads']} threads"
-    return "\n".join([*text, "", f"{data['dtype']}, {threads}. Machine: {data['machine']}; {versions}."])
+    names = {"ours": "tinygrad-nlp", "reference": "its readable references"} | PEERS
+    text = [("model", "", "step, median (quartiles)", "tokens/s", "our speed", "peak memory")]
+    for work, row in data["rows"].items():
+        for who, r in row.items():
+            step = " – ".join(digits(r[key] / 1e3) for key in ("low_us", "high_us"))
+            rate = data["works"][work]["tokens"] / r["median_us"] * 1e6
+            speed = "" if who == "ours" else f"{r['median_us'] / row['ours']['median_us']:.2f}×"
+            peak = data.get("peak_bytes", {}).get(work, {}).get(who)
+            memory = f"{peak / 1e6:,.0f} MB" if peak else ""
+            text.append(
+                (work, names[who], f"{digits(r['median_us'] / 1e3)} ms ({step})", f"{rate:,.0f}", speed, memory)
+            )
+    return "\n".join([*markdown(text), "", caption(data)])
 
 
 def gradient_checkers() -> str:
     """Bugs caught, false alarms and time of each checker."""
     data = results("gradient_checkers")
-    lines = ["| checker | bugs caught | false alarms | a check, median |", "|---|---|---|---|"]
+    text = ["| checker | bugs caught | false alarms | a check, median |", "|---|---|---|---|"]
     for name, row in data["rows"].items():
         caught = f"{row['bugs_caught']} of {data['bugs']}"
-        lines.append(f"| {name} | {caught} | {row['false_alarms']} of {row['draws']:,} | {row['median_ms']:.1f} ms |")
-    return "\n".join(lines)
+        text.append(f"| {name} | {caught} | {row['false_alarms']} of {row['draws']:,} | {row['median_ms']:.1f} ms |")
+    text += ["", "Ours to second order by the input and all parameters of a layer, median (quartiles):"]
+    for name, row in data["layers"].items():
+        ms = {key: us / 1e3 for key, us in row.items()}
+        text.append(f"{name} {ms['median_us']:.0f} ms ({ms['low_us']:.0f} – {ms['high_us']:.0f}),")
+    return "\n".join(text).rstrip(",") + f". Machine: {data['machine']}."
 
 
 Tables = Mapping[str, Callable[[], str]]  # by the name of their markers
-TABLES: Tables = {"tape": tape, "gpt": gpt, "gradient_checkers": gradient_checkers}
+TABLES: Tables = {
+    "bars": bars,
+    "roofline": roofline,
+    "tape": tape,
+    "gpt": gpt,
+    "gradient_checkers": gradient_checkers,
+}
 PAGES: dict[Path, Tables] = {README: TABLES} | {
-    ROOT / hot_path / "README.md": {"benchmark": partial(backends, hot_path)} for hot_path in HOT_PATHS
+    ROOT / name / "README.md": {"benchmark": partial(hot_path, name)} for name in HOT_PATHS
 }
 
 

@@ -1,22 +1,20 @@
 """The tape's overhead: forward and backward of chains of small functions, and of a loop over time.
 
-python -m benchmarks.tape            against PyTorch where it is installed; one thread
+python -m benchmarks.tape                   against PyTorch eager, on one thread; --help lists the options
 """
 
 from __future__ import annotations
 
-import os
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
-
 import statistics
 import time
+from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 
 import tinygrad_nlp as tn
-from benchmarks.compare import interleaved, save, show, summary
+from benchmarks.command import Case, parser, run
+from benchmarks.compare import Candidate
 
 N = 1000  # functions in a chain
 rng = np.random.default_rng(0)
@@ -77,27 +75,31 @@ def loop_over_time(T):
     return time.perf_counter() - start
 
 
-def main() -> None:
-    rows = {}
-    try:
-        import torch
+def growth():
+    """How many times as long twice the steps take; 2 where the sweep is linear."""
+    return {
+        str(2 * T): statistics.median(loop_over_time(2 * T) / loop_over_time(T) for _ in range(7))
+        for T in (5000, 10_000)
+    }
 
-        torch.set_num_threads(1)
-        peers = {"ours": ours, "torch": torchs}
-    except ImportError:
-        peers = {"ours": ours}
+
+def cases(args):
     for chain in CHAINS:
-        results = {name: run(chain) for name, run in peers.items()}
-        for y, dx in results.values():
-            np.testing.assert_allclose(y, results["ours"][0], rtol=1e-3)
-            np.testing.assert_allclose(dx, results["ours"][1], rtol=1e-3, atol=1e-6)
-        candidates = {name: (lambda run=run, chain=chain: run(chain)) for name, run in peers.items()}
-        rows[chain.__name__] = summary(interleaved(candidates), per=N)
-    show("forward + backward per function, 4×4 float32, one thread", rows)
-    ratios = {T: statistics.median(loop_over_time(2 * T) / loop_over_time(T) for _ in range(7)) for T in (5000, 10_000)}
-    for T, ratio in ratios.items():
-        print(f"loop over time: time({2 * T}) / time({T}) = {ratio:.2f}")
-    print("saved:", save("tape", rows, loop_over_time={str(2 * T): r for T, r in ratios.items()}))
+        candidates = {"ours": Candidate(partial(ours, chain))}
+        if "torch" in args.peers and find_spec("torch"):
+            candidates["torch"] = Candidate(partial(torchs, chain))
+        right = ours(chain)
+        for who, candidate in candidates.items():
+            for x, expected in zip(candidate.run(), right, strict=True):
+                np.testing.assert_allclose(x, expected, rtol=1e-3, atol=1e-6, err_msg=f"{chain.__name__}, {who}")
+        label = chain.__name__.replace("_", ", ")
+        yield Case(label, candidates, per=N, bars={"torch": 1.2})
+
+
+def main(argv=None):
+    args = parser("tape", __doc__, threads=1, peers=("torch",)).parse_args(argv)
+    facts = {} if args.quick or args.bars else {"loop_over_time": growth()}
+    return run("tape", cases, args, **facts)
 
 
 if __name__ == "__main__":

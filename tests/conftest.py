@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["pytester", "tinygrad_nlp.testing.plugin"]
+
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True, suppress_health_check=_SLOW)
 settings.register_profile("few", deadline=None, max_examples=10, derandomize=True, suppress_health_check=_SLOW)
@@ -57,3 +59,8 @@ def _leaks_nothing():
     after = _global_state()
     changed = [name for name in before if before[name] != after[name]]
     assert not changed, f"the test leaked global state: {', '.join(changed)}"
+
+
+@pytest.fixture(autouse=True)
+def _random_cotangents(no_constant_cotangents):
+    """Constant ones miss most wrong gradients: `@pytest.mark.constant_cotangents(why)` where it is the point."""

@@ -1,4 +1,4 @@
-"""The hot paths' benchmarks run and refuse a candidate that disagrees; the READMEs show their results."""
+"""The benchmarks run and refuse a candidate that disagrees; the READMEs show their results."""
 
 import contextlib
 import json
@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from nlp_kernels import dispatch
 
+import tinygrad_nlp as tn
 from benchmarks import __main__ as all_benchmarks
-from benchmarks import compare, hot_path, readme
+from benchmarks import bars, command, compare, figures, gpt, hot_path, libraries, readme, roof, tables, tape
 
 ARRAYS = {
     "adamw": ("theta", "m", "v"),
@@ -25,17 +26,39 @@ ARRAYS = {
     "matmul": ("y", "dx", "dw", "db"),
     "softmax": ("p", "dx"),
 }
-PEERS = ("torch",) if find_spec("torch") else ()
+PEERS = tuple(name for name in ("torch", "jax") if find_spec(name))
+PARTS = hot_path.PARTS
+for name in PEERS:
+    import_module(name)  # before the first test: importing JAX changes the environment
+ROOFS = {"copy_gb_per_s": 20.0, "cache_copy_gb_per_s": 200.0, "fma_gflop_per_s": 100.0}
 
 
 def benchmark(name):
     return import_module(f"benchmarks.{name}").BENCHMARK
 
 
+def quick(name, *options):
+    """Rows of a benchmark, or of one changed, at its tiny sizes on one thread."""
+    subject = benchmark(name) if isinstance(name, str) else name
+    return hot_path.main(subject, ["--quick", "--threads", "1", *options])
+
+
 @pytest.fixture(autouse=True)
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "RESULTS", tmp_path)
-    return tmp_path
+    monkeypatch.setattr(bars, "RESULTS", tmp_path)
+    yield tmp_path
+    tn.set_num_threads(None)
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Without what takes seconds and has a test of its own: compilers and roofs."""
+    monkeypatch.setattr(command, "roofs", lambda threads, dtype: ROOFS)
+    monkeypatch.setattr(hot_path, "cold_compile_s", lambda *names: 1.5)
+    monkeypatch.setattr(libraries, "compiling", lambda cached: contextlib.nullcontext())
+    if find_spec("torch"):
+        monkeypatch.setattr(import_module("torch"), "compile", lambda function, dynamic: function)
 
 
 class Changed:
@@ -73,17 +96,23 @@ def registered(name, module, backend="planted"):
 @pytest.mark.parametrize("name", dispatch.HOT_PATHS)
 def test_every_benchmark_runs(name, results, capsys):
     with registered(name, Changed(name, 0, np.copy)):
-        rows = hot_path.main(benchmark(name), ["--quick"])
+        rows = quick(name)
     assert len(rows) == len(benchmark(name).quick)
-    for backends in rows.values():
-        assert tuple(backends) == ("planted", *dispatch.backends(name), *PEERS)
-        for row in backends.values():
-            assert 0 < row["low_us"] <= row["median_us"] <= row["high_us"]
-            assert row["rounds"] == 2
-            assert ("gb_per_s" in row) != ("gflop_per_s" in row)
-            assert len(row["speed"]) == len(backends) - 1
+    for row in rows.values():
+        assert tuple(row) == ("planted", *dispatch.backends(name), *PEERS)
+        for times in row.values():
+            assert 0 < times["low_us"] <= times["median_us"] <= times["high_us"]
+            assert times["runs"] == 2
     assert not list(results.rglob("*"))
     assert "planted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hot_path", PARTS)
+def test_the_parts_of_a_hot_path_run(hot_path):
+    for part in PARTS[hot_path]:
+        rows = quick(part)
+        assert len(rows) == len(benchmark(part).quick)
+        assert all(tuple(row) == (*dispatch.backends(hot_path), *PEERS) for row in rows.values())
 
 
 @pytest.mark.parametrize(("name", "array"), [(name, array) for name, arrays in ARRAYS.items() for array in arrays])
@@ -93,7 +122,7 @@ def test_an_array_that_is_one_percent_off_is_named(name, array):
         registered(name, planted),
         pytest.raises(AssertionError, match=rf"{name} .*, backend 'planted': {array} is off by"),
     ):
-        hot_path.main(benchmark(name), ["--quick"])
+        quick(name)
 
 
 @pytest.mark.parametrize(
@@ -107,32 +136,50 @@ def test_an_array_that_is_one_percent_off_is_named(name, array):
 )
 def test_nan_and_another_dtype_or_shape_are_refused(change, complaint):
     with registered("softmax", Changed("softmax", 1, change)), pytest.raises(AssertionError, match=complaint):
-        hot_path.main(benchmark("softmax"), ["--quick"])
+        quick("softmax")
 
 
-@pytest.mark.skipif(not PEERS, reason="PyTorch is not installed")
-def test_a_peer_that_disagrees_is_refused():
-    ours = benchmark("softmax")
-    other = replace(ours, eager=lambda torch, **arrays: ours.eager(torch, **arrays) | {"dx": arrays["x"]})
-    with pytest.raises(AssertionError, match=r"softmax \(3, 7\), torch: dx is off by"):
-        hot_path.main(other, ["--quick"])
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_that_disagrees_is_refused(peer):
+    forward = getattr(benchmark("softmax"), peer)
+    other = replace(benchmark("softmax"), **{peer: lambda library, x: 1.01 * forward(library, x)})
+    with pytest.raises(AssertionError, match=rf"softmax \(3, 7\), {peer}: p is off by"):
+        quick(other, "--peers", peer)
+
+
+def test_a_peer_that_fails_is_left_out_and_said(capsys):
+    def broken(jax, x):
+        raise ValueError("no such kernel")
+
+    rows = quick(replace(benchmark("softmax"), jax=broken), "--peers", "jax")
+    assert tuple(rows["(3, 7)"]) == dispatch.backends("softmax")
+    assert "softmax (3, 7): without JAX: no " in capsys.readouterr().out.lower().replace("jax", "JAX")
+
+
+@pytest.mark.skipif("torch" not in PEERS, reason="PyTorch is not installed")
+def test_torch_compile_is_a_peer(monkeypatch):
+    torch = import_module("torch")
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, dynamic: compile_(f, dynamic=dynamic, backend="aot_eager"))
+    (row,) = quick("softmax", "--peers", "compile").values()
+    assert row["compile"]["compile_s"] > 0
 
 
 def test_a_backend_that_does_not_support_the_arrays_is_left_out_and_said(monkeypatch, capsys):
     picky = Changed("softmax", 0, np.copy)
     monkeypatch.setattr(picky, "supports", lambda *inputs, **hyper: False)
     with registered("softmax", picky):
-        assert "planted" not in hot_path.main(benchmark("softmax"), ["--quick"])["(3, 7)"]
+        assert "planted" not in quick("softmax", "--peers")["(3, 7)"]
         assert "backend 'planted' is forced, which does not support this array" in capsys.readouterr().out
         with pytest.raises(SystemExit, match="does not support this array"):
-            hot_path.main(benchmark("softmax"), ["--quick", "--backend", "planted"])
+            quick("softmax", "--backend", "planted")
 
 
 def test_without_pytorch(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    rows = hot_path.main(benchmark("softmax"), ["--quick"])
+    rows = quick("softmax", "--peers", "torch")
     assert tuple(rows["(3, 7)"]) == dispatch.backends("softmax")
-    assert "PyTorch is not installed: no peer" in capsys.readouterr().out
+    assert "without PyTorch: import of torch halted" in capsys.readouterr().out
 
 
 def test_a_gpu_is_waited_for(monkeypatch):
@@ -142,7 +189,7 @@ def test_a_gpu_is_waited_for(monkeypatch):
     cuda = SimpleNamespace(Device=lambda: device, runtime=runtime)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(asarray=np.array, cuda=cuda, __version__="0"))
     monkeypatch.setitem(sys.modules, "torch", None)
-    hot_path.main(benchmark("softmax"), ["--quick", "--device", "cuda", "--backend", "reference"])
+    quick("softmax", "--device", "cuda", "--backend", "reference", "--peers", "torch")
     assert len(waits) == 2 + 2  # right answer, agreement, two rounds
     assert compare.machine("cuda") == "a-gpu"
 
@@ -153,66 +200,142 @@ def test_a_gpu_is_waited_for(monkeypatch):
 def test_wrong_options_are_refused(arguments, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(SystemExit, match="2"):
-        hot_path.main(benchmark("softmax"), ["--quick", *arguments])
+        quick("softmax", *arguments)
     assert "error:" in capsys.readouterr().err
 
 
-def test_what_is_saved_is_what_the_readme_shows(results, monkeypatch):
-    small = replace(benchmark("matmul"), sizes=((3, 4, 5, "gelu"),))
-    rows = hot_path.main(small, [])
-    assert all(hot_path.FEWEST <= row["rounds"] <= hot_path.MOST for row in rows["3 × 4 × 5, gelu"].values())
-    (file,) = results.rglob("*.json")
-    assert file == results / compare.machine() / "matmul.json"
-    data = json.loads(file.read_text())
-    assert data["rows"] == rows
-    assert (data["dtype"], data["threads"]) == ("float32", 1)
-    assert data["versions"]["numpy"] == np.__version__
-
+def test_what_is_saved_is_what_the_pages_show(results, monkeypatch, fast, tmp_path):
     monkeypatch.setattr(readme, "RESULTS", results)
     monkeypatch.setattr(readme, "MACHINE", compare.machine())
+    monkeypatch.setattr(figures, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(readme, "FIGURES", tmp_path / "figures")
+    small = replace(benchmark("matmul"), sizes=((3, 4, 5, "gelu"),))
+    rows = hot_path.main(small, ["--rounds", "6"])
+    hot_path.main(small, ["--rounds", "6", "--threads", "1"])
+    file = results / compare.machine() / "matmul.json"
+    data = json.loads(file.read_text())
+    assert data["rows"] == rows
+    assert (data["dtype"], data["threads"], data["roofs"]) == ("float32", command.CORES, ROOFS)
+    assert data["versions"]["numpy"] == np.__version__
+    assert data["works"]["3 × 4 × 5, gelu"]["flops"] == 6 * 3 * 4 * 5
+
+    figures.main()
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"matmul", "roofline"}
     text = readme.rewritten("<!-- benchmark -->\nold\n<!-- /benchmark -->\n", readme.PAGES[page("matmul")])
-    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| 3 × 4 × 5, gelu | ")]
-    assert [line[1] for line in lines] == [*dispatch.backends("matmul"), *PEERS]
     assert "old" not in text
-    assert all(line[3].endswith(" GFLOP/s") for line in lines)
+    assert "figures/matmul.png)" in text
+    names = [*dispatch.backends("matmul"), *(libraries.PEERS[name] for name in ("torch", "compile", "jax") if PEERS)]
+    header, line = (next(x for x in text.splitlines() if x.startswith(start)) for start in ("| work", "| 3 × 4"))
+    assert header.strip("| ").split(" | ") == ["work", *names, "of the roof"]
+    assert line.count("×") == 2 + len(names) - 1
+    assert text.count("one thread: median (quartiles)") == 1
+    assert "1.5 s" in text
 
 
-def test_other_dtypes_and_threads_are_saved_apart_and_parts_not_at_all(results):
+def test_other_dtypes_and_threads_are_saved_apart_and_parts_not_at_all(results, fast):
     small = replace(benchmark("softmax"), sizes=((3, 7),))
     hot_path.main(small, ["--rounds", "1", "--backend", "reference"])
+    hot_path.main(small, ["--rounds", "1", "--peers"])
     assert not list(results.rglob("*.json"))
-    hot_path.main(small, ["--rounds", "1", "--dtype", "float64"])
+    hot_path.main(small, ["--rounds", "1", "--dtype", "float64", "--threads", "1"])
     assert [file.stem for file in results.rglob("*.json")] == ["softmax-float64-1threads"]
 
 
-def test_interleaved_rotates_and_enters_the_setting():
+def test_interleaved_rotates_warms_up_and_enters_the_setting():
     ran = []
-    candidates = {name: (lambda name=name: ran.append(name)) for name in "abc"}
 
     @contextlib.contextmanager
     def setting(name):
         ran.append(name.upper())
         yield
 
-    times = compare.interleaved(candidates, rounds=3, warmup=1, setting=setting)
-    assert "".join(ran) == "AaBbCc" + "BbCcAa" + "CcAaBb" + "AaBbCc"
-    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
+    candidates = {n: compare.Candidate(lambda n=n: ran.append(n), lambda n=n: setting(n)) for n in "abc"}
+    times = compare.interleaved(candidates, fewest=3, most=3, warm=0)
+    assert "".join(ran) == "AaBbCc" + "BbCcAa" + "CcAaBb"
+    assert {name: len(t.seconds) for name, t in times.items()} == {"a": 3, "b": 3, "c": 3}
+    ran.clear()
+    compare.interleaved(candidates, fewest=2, most=9, seconds=0, warm=1e-9)
+    assert "".join(ran) == "AaaBbbCcc" + "BbbCccAaa"
 
 
-def test_speed_and_spread():
-    times = {"ours": [1.0, 2.0, 3.0, 4.0, 5.0], "peer": [2.0, 2.0, 9.0, 12.0, 5.0]}
-    assert compare.spread(times["ours"], per=10) == {"median_us": 3e5, "low_us": 2e5, "high_us": 4e5}
-    assert compare.speed(times, "ours", "peer") == 2.0  # of 2, 1, 3, 3, 1
-    assert compare.summary(times)["peer"]["our_speed"] == 2.0
+def test_preempted_runs_are_set_aside_where_five_are_left():
+    runs = [(0.1 * i, i == 3) for i in range(6)]
+    assert compare.clean(runs) == compare.Times([0.1 * i for i in (0, 1, 2, 4, 5)], set_aside=1)
+    assert compare.clean(runs[:5]) == compare.Times([0.1 * i for i in range(5)])
+    assert compare.summary(compare.Times([1.0, 2.0, 3.0, 4.0, 5.0]), per=10) == {
+        "median_us": 3e5, "low_us": 2e5, "high_us": 4e5, "runs": 5, "set_aside": 0
+    }  # fmt: skip
+
+
+def test_a_bar_is_held_above_it_or_within_half_the_interquartile_range_below():
+    assert bars.verdict([1.0, 1.1, 1.2, 1.3, 1.4], 1.25)["held"]  # 1.2 + 0.1
+    assert not bars.verdict([1.0, 1.1, 1.2, 1.3, 1.4], 1.31)["held"]
+    row = {"ours": {"median_us": 2.0}, "torch": {"median_us": 6.0}, "compile": {"median_us": 5.0}}
+    assert [bars.ratio(row, peer) for peer in ("torch", "compile", "best", "jax")] == [3.0, 2.5, 2.5, None]
+
+
+def test_bars_run_processes_and_keep_the_results_of_the_others(results, monkeypatch, capsys):
+    def measured(command, check, stdout):
+        name, file = command[2].removeprefix("benchmarks."), command[4]
+        hot_path.main(replace(benchmark(name), bars={(3, 7): {"best": 1e-9}}), ["--bars", file, "--rounds", "1"])
+
+    peer = "torch" if PEERS else "ours"
+    monkeypatch.setattr(bars, "PEERS", {peer: peer})
+    monkeypatch.setattr(subprocess, "run", measured)
+    rows = bars.main(["softmax"])
+    assert [v["held"] for v in rows["softmax"]] == [True]
+    assert len(rows["softmax"][0]["ratios"]) == bars.PROCESSES
+    rows |= bars.main(["layer_norm"])
+    monkeypatch.setattr(readme, "RESULTS", results)
+    monkeypatch.setattr(readme, "MACHINE", compare.machine())
+    text = readme.bars()
+    assert text.count("| held |") == 2
+    assert json.loads(next(results.rglob("bars.json")).read_text())["rows"] == {k: rows[k] for k in sorted(rows)}
+    bars.main(["softmax", "--processes", "1"])
+    assert readme.bars() == text
+    with pytest.raises(SystemExit, match="2"):
+        bars.main(["softmaxx"])
+    assert "there is no softmaxx" in capsys.readouterr().err
+
+
+def test_every_bar_has_a_row_in_its_benchmark():
+    for name in hot_path.NAMES:
+        assert benchmark(name).bars.keys() <= set(benchmark(name).sizes)
+
+
+def test_the_gpt_and_the_tape_run(results, capsys):
+    peers = tuple(name for name in PEERS if name == "torch")
+    (row,) = gpt.main(["--quick", "--threads", "1"]).values()
+    assert tuple(row) == ("ours", "reference", *peers)
+    assert all(tuple(row) == ("ours", *peers) for row in tape.main(["--quick"]).values())
+    gpt.print_peak("ours", "quick", 1)
+    assert int(capsys.readouterr().out.splitlines()[-1]) >= 0
+    assert not list(results.rglob("*"))
+
+
+def test_the_roofs_and_what_is_near_them(monkeypatch):
+    monkeypatch.setattr(roof, "MEMORY", 1 << 20)
+    assert all(rate > 0.1 for rate in roof.roofs(1).values())
+    assert tables.of_the_roof({"bytes": 10_000, "flops": 10_000}, 1.0, ROOFS) == (0.5, "10 GB/s, 50%")
+    assert tables.of_the_roof({"bytes": 10_000, "flops": 80_000}, 1.0, ROOFS) == (0.8, "80 GFLOP/s, 80%")
+
+
+def test_compiling_is_timed_without_a_cache():
+    assert hot_path.cold_compile_s("softmax", "reference", "float32") is None
+    assert hot_path.cold_compile_s("softmax", "cpu", "float32") > 0.1
 
 
 def test_all_benchmarks_come_before_the_readmes(monkeypatch):
     ran = []
-    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(command[-1]))
-    all_benchmarks.main()
-    assert all(find_spec(name) for name in ran)
-    assert ran[-1] == "benchmarks.readme"
-    assert {f"benchmarks.{name}" for name in dispatch.HOT_PATHS} < set(ran)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(command[2:]))
+    all_benchmarks.main([])
+    assert all(find_spec(name) for name, *_ in ran)
+    assert [name for name, *_ in ran[-2:]] == ["benchmarks.figures", "benchmarks.readme"]
+    assert {f"benchmarks.{name}" for name in hot_path.NAMES} < {name for name, *_ in ran}
+    assert ["benchmarks.softmax", "--threads", "1"] in ran
+    ran.clear()
+    all_benchmarks.main(["--quick"])
+    assert all(options == ["--quick"] for _, *options in ran)
 
 
 def page(name):
@@ -233,5 +356,5 @@ def test_every_hot_path_says_how_it_is_measured(name):
 
 
 def test_a_page_without_its_markers_is_refused():
-    with pytest.raises(ValueError, match="0 places for the table 'tape'"):
+    with pytest.raises(ValueError, match="0 places for the table 'bars'"):
         readme.rewritten("no markers")

@@ -8,15 +8,15 @@ def set_num_threads(n: int | None) -> None:
 
     It rules the BLAS libraries of NumPy and SciPy too: from the first kernel on they compute on one thread each, called
     from ours, because two pools of threads slow each other down. `None` restores what they were set to before.
-    Raises ValueError for n < 1.
+    Raises ValueError unless n is None or an integer of at least 1.
 
     >>> tn.set_num_threads(1)
     >>> tn.get_num_threads()
     1
     >>> tn.set_num_threads(None)
     """
-    if n is not None and n < 1:
-        raise ValueError(f"set_num_threads: at least one thread is needed, got {n}")
+    if n is not None and (not isinstance(n, int) or n < 1):
+        raise ValueError(f"set_num_threads: at least one thread is needed, got {n!r}")
     threads.set_num_threads(n)
 
 

@@ -2,7 +2,8 @@
 
 A backend is a module beside the hot path's `reference.py` (its file name is its name), or any object that
 `register_backend` adds. It has `forward` and `backward` (or `step`) and `supports(*inputs, **hyper) -> bool`; the
-reference supports everything, so it needs no `supports` and comes last.
+reference supports everything, so it needs no `supports` and comes last. One that is fast for some inputs only has
+`pays(*inputs, **hyper) -> bool` besides: where it says no, the next is asked, unless this one is forced.
 """
 
 import functools
@@ -19,7 +20,7 @@ from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
 HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
-BACKENDS = ("cuda", "cpu", "packed", "reference")  # in order of preference
+BACKENDS = ("cuda", "packed", "cpu", "reference")  # in order of preference
 NEED_NUMBA = ("cpu", "packed")
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
@@ -28,7 +29,9 @@ _forced: ContextVar[Mapping[str, str]] = ContextVar("forced backends", default=M
 
 
 def backends(hot_path: str) -> tuple[str, ...]:
-    """The names of the backends that a hot path has, in order of preference.
+    """The names of the backends that a hot path has, in order of preference.  hot path -> names
+
+    Raises BackendError for a hot path that is not there.
 
     >>> "reference" in tn.backends("softmax")
     True
@@ -42,19 +45,23 @@ def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
     Raises BackendError where the forced backend is absent or does not support the inputs: no silent fallback.
     """
     modules = _resolved.get(hot_path) or _modules(hot_path)
-    if forced := _forced.get():
-        name = forced.get(hot_path) or forced.get("*")
-        if name is not None:
-            module = modules.get(name)
-            if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
-                raise BackendError(_refusal(hot_path, name, module, x))
-            return module
+    if (name := forced(hot_path)) is not None:
+        module = modules.get(name)
+        if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
+            raise BackendError(_refusal(hot_path, name, module, x))
+        return module
     for name, module in modules.items():
-        if name == "reference" or module.supports(x, *inputs, **hyper):
+        if name == "reference" or (module.supports(x, *inputs, **hyper) and _pays(module, x, *inputs, **hyper)):
             return module
     raise BackendError(
         f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(modules)}"
     )
+
+
+def forced(hot_path: str) -> str | None:
+    """The name of the backend that `use_backend` forces for a hot path, if any."""
+    names = _forced.get()
+    return (names.get(hot_path) or names.get("*")) if names else None
 
 
 def use_backend(name: str, hot_path: str | None = None) -> AbstractContextManager[None]:
@@ -139,6 +146,10 @@ def _force(name: str, hot_path: str | None) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
+
+
+def _pays(module, *inputs, **hyper):
+    return not hasattr(module, "pays") or module.pays(*inputs, **hyper)
 
 
 def _refusal(hot_path, name, module, x):

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from nlp_kernels.dispatch import BACKENDS
+
 COMMENT = {".py": "#", ".cu": "//", ".cuh": "//"}
 
 
@@ -12,18 +14,27 @@ def defined(readme: Path) -> list[int]:
 
 
 def cited(source: Path) -> set[int]:
-    """The tags `(n)` in the comments of a source file and of the headers that it includes."""
+    """The tags `(n)` in the comments of a source file and of its parts."""
     mark, lines = COMMENT[source.suffix], source.read_text().splitlines()
     comments = (line.split(mark, 1)[1] for line in lines if mark in line)
     found = {int(n) for comment in comments for n in re.findall(r"\((\d+)\)", comment)}
-    included = re.findall(r'^#include "([^"]+)"', source.read_text(), re.MULTILINE) if mark == "//" else []
-    return found.union(*(cited((source.parent / header).resolve()) for header in included))
+    return found.union(*map(cited, parts(source)))
+
+
+def parts(source: Path) -> list[Path]:
+    """The headers that a CUDA file includes; what a backend in Python imports from its folder, not another backend."""
+    text = source.read_text()
+    if source.suffix != ".py":
+        headers = re.findall(r'^#include "([^"]+)"', text, re.MULTILINE)
+        return [(source.parent / header).resolve() for header in headers]
+    modules = re.findall(rf"^from nlp_kernels\.{source.parent.name}\.(\w+) import", text, re.MULTILINE)
+    return [source.with_name(f"{name}.py") for name in modules if name not in BACKENDS]
 
 
 def sources(folder: Path) -> list[Path]:
-    """The reference and the kernels: every Python file but `__init__.py` and the launchers of CUDA files."""
-    kernels = [f for f in sorted(folder.glob("*.py")) if f.stem != "__init__" and not f.with_suffix(".cu").exists()]
-    return kernels + sorted(folder.glob("*.cu"))
+    """The reference and the kernels, CUDA files in place of their launchers."""
+    files = (folder / f"{name}{suffix}" for name in BACKENDS for suffix in (".py", ".cu"))
+    return [f for f in files if f.exists() and not (f.suffix == ".py" and f.with_suffix(".cu").exists())]
 
 
 def assert_every_equation_is_cited(folder: Path) -> None:

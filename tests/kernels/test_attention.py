@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from cases import generators, sizes
+from cases import Case, generators, sizes
 from cases.attention import HOT_PATH, cases
+from contract import assert_no_worse_than_the_problem, draw_cotangents, evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nlp_kernels import attention
+from nlp_kernels.attention import reference
 from nlp_kernels.common.philox import keep_mask
 from nlp_kernels.errors import DtypeError, ShapeError
 from planted import QUIET, assert_derivative_catches, plant
@@ -250,3 +252,122 @@ def test_refusals():
         f(q, q, q, dropout=(1.0, 0, 0))
     with pytest.raises(ShapeError, match=r"attention.backward: do has shape"):
         attention.backward(q[:1], q, q, q, None, None, None)
+
+
+# The CPU kernel: what shows only across several tiles.
+
+MASKS = {
+    "keep": lambda rng, B, H, T, S: (rng.random((B, 1, T, S)) < 0.6, None, False),
+    "keep-keys": lambda rng, B, H, T, S: (rng.random((1, H, 1, S)) < 0.6, None, True),
+    "keep-queries": lambda rng, B, H, T, S: (rng.random((B, H, T, 1)) < 0.6, None, False),
+    "lengths": lambda rng, B, H, T, S: (None, rng.integers(0, S + 1, B), False),
+    "causal": lambda rng, B, H, T, S: (None, None, True),
+    "all": lambda rng, B, H, T, S: (rng.random((T, S)) < 0.6, rng.integers(S // 2, S + 1, B), True),
+}
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """The kernel's module, with tiles so small that little arrays have many of them."""
+    module = pytest.importorskip("nlp_kernels.attention.cpu")
+    for name, size in (("QUERIES", 5), ("KEYS", 8), ("BACKWARD_KEYS", 8)):  # keys in whole panels: 8 or 16 or 32
+        monkeypatch.setattr(module, name, size)
+    return module
+
+
+def on_workers(monkeypatch, cpu, n):
+    """Whatever the number of processors."""
+    monkeypatch.setattr(cpu, "workers", lambda tasks: max(1, min(n, tasks)))
+
+
+@pytest.mark.parametrize("dropout", [None, (0.3, 7, 2)], ids=["", "dropout"])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize(("T", "S"), [(23, 71), (71, 50)])
+def test_many_tiles(cpu, dtype, T, S, mask, dropout):
+    rng, B, H, D, Dv = np.random.default_rng(0), 2, 2, 5, 35
+    q, k, v = (rng.normal(size=shape).astype(dtype) for shape in ((B, H, T, D), (B, H, S, D), (B, H, S, Dv)))
+    keep, lengths, causal = MASKS[mask](rng, B, H, T, S)
+    case = Case((q, k, v, keep, lengths), {"causal": causal, "scale": None, "dropout": dropout})
+    cotangents = draw_cotangents(HOT_PATH, case, rng)
+    ours = evaluate(attention, HOT_PATH, case, cotangents)
+    assert_no_worse_than_the_problem(ours, HOT_PATH, case, cotangents)
+
+
+@given(case=cases(np.float64), rng=generators(), n=st.integers(2, 5))
+def test_shared_out_by_tiles(case, rng, n):
+    """More workers than heads: dK and dV by tiles of keys, dQ by tiles of queries."""
+    cpu = pytest.importorskip("nlp_kernels.attention.cpu")
+    cotangents = draw_cotangents(HOT_PATH, case, rng)
+    with pytest.MonkeyPatch.context() as patch:
+        on_workers(patch, cpu, 100)
+        patch.setattr(cpu, "QUERIES", n)
+        ours = evaluate(attention, HOT_PATH, case, cotangents)
+    assert_no_worse_than_the_problem(ours, HOT_PATH, case, cotangents)
+
+
+@pytest.mark.parametrize(("B", "H"), [(1, 1), (1, 3), (3, 2)])
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_same_bits_on_any_number_of_workers(cpu, monkeypatch, B, H, mask):
+    rng, T, S, D = np.random.default_rng(0), 33, 70, 8
+    q, do, k, v = (rng.normal(size=(B, H, n, D)).astype(np.float32) for n in (T, T, S, S))
+    keep, lengths, causal = MASKS[mask](rng, B, H, T, S)
+    results = []
+    for n in (1, 2, 4):
+        on_workers(monkeypatch, cpu, n)
+        o, saved = attention.forward(q, k, v, keep, lengths, causal=causal, dropout=(0.1, 3, 0))
+        gradients = attention.backward(do, q, k, v, keep, lengths, saved, causal=causal, dropout=(0.1, 3, 0))
+        results.append((o, saved[1], *gradients))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_memory_is_linear_in_the_length(cpu, monkeypatch):
+    """No array with an entry for each pair of a query and a key, with dropout and masks neither."""
+    taken = []
+    empty = cpu.empty
+    monkeypatch.setattr(cpu, "empty", lambda shape, dtype: taken.append(empty(shape, dtype)) or taken[-1])
+
+    def used(T):
+        taken.clear()
+        q, k, v, do = np.zeros((4, 1, 2, T, 8), np.float32)
+        lengths = np.array([T - 3])
+        _, saved = attention.forward(q, k, v, None, lengths, causal=True, dropout=(0.1, 3, 0))
+        attention.backward(do, q, k, v, None, lengths, saved, causal=True, dropout=(0.1, 3, 0))
+        return sum(x.nbytes for x in taken)
+
+    assert used(1024) < 2.1 * used(512)
+
+
+def test_views_of_one_array_are_taken_as_they_are(monkeypatch):
+    """q, k, v of one product (B, T, 3 H D), and o whose heads can be joined: no copy on the way, the same bits."""
+    cpu = pytest.importorskip("nlp_kernels.attention.cpu")
+    (B, T, H, D), rng = (2, 40, 3, 8), np.random.default_rng(0)
+    x, do = rng.normal(size=(B, T, 3, H, D)), rng.normal(size=(B, T, H, D)).transpose(0, 2, 1, 3)
+    views, seen = x.transpose(2, 0, 3, 1, 4), []
+    for name in ("forward", "backward"):
+        function = getattr(cpu, name)
+        monkeypatch.setattr(cpu, name, lambda *args, f=function, **kw: seen.extend(args[:4]) or f(*args, **kw))
+    results = []
+    for q, k, v in (views, np.ascontiguousarray(views)):
+        o, saved = attention.forward(q, k, v, causal=True)
+        results.append((o, *attention.backward(do, q, k, v, None, None, saved, causal=True)))
+    assert all(np.shares_memory(a, x) for a in (*seen[:3], *seen[5:8]))
+    assert np.shares_memory(seen[4], do)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.shares_memory(a, a.transpose(0, 2, 1, 3).reshape(B, T, H * D))
+
+
+def test_what_is_not_a_number_shows_where_it_does_in_the_reference():
+    rng = np.random.default_rng(0)
+    for place in range(3):
+        arrays = rng.normal(size=(4, 1, 1, 40, 4))
+        arrays[place, 0, 0, 17, 2] = np.nan
+        q, k, v, do = arrays
+        (o, saved), (o_r, saved_r) = attention.forward(q, k, v), reference.forward(q, k, v)
+        ours = attention.backward(do, q, k, v, None, None, saved)
+        theirs = reference.backward(do, q, k, v, None, None, saved_r)
+        for a, b in zip((o, *ours), (o_r, *theirs), strict=True):
+            np.testing.assert_array_equal(np.isnan(a), np.isnan(b))

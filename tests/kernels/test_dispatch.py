@@ -144,3 +144,11 @@ def test_modules_are_imported_once(monkeypatch):
     monkeypatch.setattr(dispatch, "import_module", None)
     monkeypatch.setattr(dispatch, "ROOT", None)
     assert select("softmax", x) is not None
+
+
+def test_a_backend_that_does_not_pay_is_passed_over_unless_forced(mine):
+    mine.pays = lambda x, keep=None, **hyper: len(x) > 3
+    assert select("softmax", x) is not mine
+    assert select("softmax", np.ones((4, 1))) is mine
+    with use_backend("mine"):
+        assert select("softmax", x) is mine

@@ -43,6 +43,8 @@ def test_reference_and_readme_name_the_same_equations_of_the_course(hot_path):
         ("reference.py", REFERENCE.replace("# (2)", "# "), r"reference.py does not cite \[2\]"),
         ("reference.py", REFERENCE + "g = h  # (4)\n", r"reference.py cites \[4\]"),
         ("cpu.py", REFERENCE.replace("# (3)", ""), r"cpu.py does not cite \[3\]"),
+        ("tiles.py", "c = d\n", r"cpu.py does not cite \[2\]"),
+        ("tiles.py", "c = d  # (2) (5)\n", r"cpu.py cites \[5\]"),
         ("cuda.cu", '#include "shared.cuh"\na = b;  // (1)\n', r"cuda.cu does not cite \[3\]"),
         ("README.md", README.replace("(3)", "(4)"), r"numbers its equations \[1, 2, 4\]"),
         ("README.md", "no equations", "numbers no equation"),
@@ -51,6 +53,8 @@ def test_reference_and_readme_name_the_same_equations_of_the_course(hot_path):
 def test_a_lost_or_invented_tag_is_refused(tmp_path, file, text, complaint):
     files = {"README.md": README, "reference.py": REFERENCE, "shared.cuh": "c = d;  // (2)\n"}
     files["cuda.cu"] = '#include "shared.cuh"\na = b;  // (1)\ne = f;  // (3)\n'
+    files["cpu.py"] = f"from nlp_kernels.{tmp_path.name}.tiles import c\na = b  # (1)\ne = f  # (3)\n"
+    files["tiles.py"] = "c = d  # (2)\n"
     files["cuda.py"] = "launch()  # no equations here: they are in cuda.cu\n"
     for name, content in files.items():
         (tmp_path / name).write_text(content)

@@ -29,6 +29,7 @@ def test_embedding_from_a_table():
 
 def test_layer_norm_takes_one_number_and_refuses_other_shapes():
     layer = nn.LayerNorm(3)
+    assert nn.LayerNorm(np.int64(3)).weight.shape == layer.weight.shape == (3,)
     assert layer.normalized_shape == (3,)
     with pytest.raises(ValueError, match=r"input \(2, 4\) does not end in normalized_shape \(3,\)"):
         layer(np.ones((2, 4), "f"))

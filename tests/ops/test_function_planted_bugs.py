@@ -17,7 +17,13 @@ from tinygrad_nlp import Tensor
 from tinygrad_nlp.autograd.primitive import Primitive
 from tinygrad_nlp.autograd.sweep import Piece
 
-QUIET = {"deadline": None, "database": None, "derandomize": True, "phases": [Phase.generate], "max_examples": 100}
+QUIET = {
+    "deadline": None,
+    "database": None,
+    "derandomize": True,
+    "phases": [Phase.generate],
+    "max_examples": 1000,
+}  # it ends at the first catch
 FLAT = {"abs", "copysign", "relu", "maximum", "minimum", "clip", "max", "min", "remainder"}  # no curvature to forget
 
 

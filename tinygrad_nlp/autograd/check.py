@@ -142,6 +142,8 @@ def _arguments(
     """(arguments with C-contiguous copies of the floating-point arrays in `dtype`, places to differentiate by)."""
     if dtype not in (np.float64, np.float32):
         raise CheckError(f"dtype={dtype}: gradients are checked in float64 or float32")
+    if isinstance(inputs, (np.ndarray, Tensor)):
+        raise CheckError(f"{name}: inputs is one array of shape {inputs.shape}: write check_grads({name}, [x])")
     arguments: list[Any] = [x.data if isinstance(x, Tensor) else x for x in inputs]
     for i, x in enumerate(arguments):
         if isinstance(x, (float, list, np.floating)) or (isinstance(x, np.ndarray) and x.dtype.kind == "f"):

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nlp_kernels.errors import DtypeError
+
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd.arrays import writes
 from tinygrad_nlp.autograd.modes import enable_grad, is_recording
 from tinygrad_nlp.autograd.node import Node, tick
 from tinygrad_nlp.autograd.primitive import cotangents_of, outputs_of
 from tinygrad_nlp.autograd.sweep import lent, refuse_changed, sweep
-from tinygrad_nlp.autograd.tensor import wrap
+from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 
 def checkpoint(f: Callable, *inputs: Any) -> Any:
-    """f(*inputs), keeping only the inputs: the gradient runs f once more (Chen et al. 2016, arXiv:1604.06174).
+    """f(*inputs), keeping only the inputs; the gradient runs f again  (Chen et al. 2016, arXiv:1604.06174).  -> as f
 
     `f` may use any tensors (a layer's parameters): their gradients are found too. Random numbers of the library's
-    default generator are drawn again the same, so dropout keeps its mask; of another generator they would not be.
-    f must not depend on anything else, and what it uses must not change in between.
+    default generator are drawn again the same, so dropout keeps its mask; of another generator they would not be. f
+    must not depend on anything else, and what it uses must not change in between. Raises DtypeError for what f returns
+    that is no Tensor.
 
     >>> x = tn.Tensor(2.0, requires_grad=True)
     >>> tn.grad(tn.checkpoint(lambda x: x**3, x), x)
@@ -46,6 +49,9 @@ class Checkpoint:
         ys = self.f(*inputs)
         several = isinstance(ys, (tuple, list))
         outputs = ys if several else (ys,)
+        for y in outputs:
+            if not isinstance(y, Tensor):
+                raise DtypeError(f"{self.__name__}: the function returned a {type(y).__name__}, not a Tensor")
         sources, _ = _parted([y.node for y in outputs if y.node is not None], start)
         if not sources:
             return ys

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import ShapeError
+from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd import operators
 from tinygrad_nlp.autograd.arrays import namespace
@@ -24,11 +24,13 @@ def grad(
     retain_graph: bool | None = None,
     allow_unused: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Vector-Jacobian product: dx_i = sum_k g_k . d y_k / d x_i for each input, as Tensors of the inputs' shapes.
+    """Vector-Jacobian product dx_i = Σ_k g_k · ∂y_k/∂x_i for each input.  outputs (...), inputs (...) -> as the inputs
 
     A missing cotangent stands for 1 and needs a scalar output. With `create_graph` the results can be differentiated
-    again. The kept arrays are released unless `retain_graph` (default: `create_graph`). An input that no output
-    depends on raises, or gives zeros with `allow_unused`.
+    again. The kept arrays are released unless `retain_graph` (default: `create_graph`). Raises ShapeError for
+    cotangents that do not fit the outputs, RuntimeError for an input that requires no gradient or that no output
+    depends on (`allow_unused` gives zeros), FreedGraphError for a released graph, DtypeError for outputs that are no
+    Tensors.
 
     >>> x = tn.Tensor([1.0, 2.0], requires_grad=True)
     >>> tn.grad(x**2, x, [1.0, 10.0])
@@ -43,6 +45,9 @@ def grad(
             gs = [cotangents] if np.ndim(cotangents[0]) == 0 < outputs.ndim else cotangents
     if len(gs) != len(ys):
         raise ShapeError(f"{len(gs)} cotangents for {len(ys)} outputs")
+    for i, y in enumerate(ys):
+        if not isinstance(y, Tensor):
+            raise DtypeError(f"output {i} of grad() is a {type(y).__name__}, not a Tensor")
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor) or x.node is None:
             raise RuntimeError(
@@ -80,40 +85,48 @@ def grad(
 
 
 def value_and_grad(f: Callable, inputs: Any) -> tuple[Any, Any]:
-    """(f(x), df/dx) of a scalar function; `inputs` is one array or a tuple, and so is the gradient.
+    """(f(x), df/dx) of a scalar function.  (...) -> (), (...); a tuple of inputs has a tuple of gradients
+
+    An input that f does not use has a gradient of 0. Raises ShapeError unless f returns a scalar, DtypeError for inputs
+    that are not floating-point and for what f returns that is no Tensor.
 
     >>> tn.value_and_grad(lambda x: x**2, 3.0)
     (Tensor(9.), Tensor(6.))
     """
     xs = _leaves(inputs)
-    y = _call(f, xs)
+    y = _scalar("value_and_grad", f, xs)
     return y.detach(), _like(inputs, grad(y, xs, allow_unused=True))
 
 
 def vjp(f: Callable, inputs: Any, cotangents: Any = None, *, create_graph: bool = False) -> tuple[Any, Any]:
-    """(f(x), g . J): the cotangents have the outputs' structure; the result has the inputs'.
+    """(f(x), g · J), J_ij = ∂f_i/∂x_j.  x (N,), g (M,) -> (M,), (N,)
+
+    The cotangents have the outputs' structure, the result has the inputs'; a scalar f needs none. Raises ShapeError for
+    cotangents that do not fit the outputs, DtypeError for inputs that are not floating-point and for what f returns
+    that is no Tensor.
 
     >>> tn.vjp(lambda x: x**2, tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 10.0]))
     (Tensor([1., 4.]), Tensor([ 2., 40.]))
     """
     xs = _leaves(inputs, create_graph)
-    ys = _call(f, xs)
+    ys = _call("vjp", f, xs)
     gs = None if cotangents is None else _several(cotangents)
     dxs = grad(_several(ys), xs, gs, create_graph=create_graph, allow_unused=True)
     return ys if create_graph else _detached(ys), _like(inputs, dxs)
 
 
 def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) -> tuple[Any, Any]:
-    """(f(x), J . v), by differentiating the vector-Jacobian product, which is linear in its cotangent.
+    """(f(x), J · v), J_ij = ∂f_i/∂x_j: the vector-Jacobian product, linear in its cotangent, differentiated by it.
+
+    x (N,), v (N,) -> (M,), (M,). Raises ShapeError for tangents that do not fit the inputs, DtypeError for inputs that
+    are not floating-point and for what f returns that is no Tensor.
 
     >>> tn.jvp(lambda x: x**2, tn.Tensor([1.0, 2.0]), tn.Tensor([1.0, 10.0]))
     (Tensor([1., 4.]), Tensor([ 2., 40.]))
     """
     xs, vs = _leaves(inputs, create_graph), _tensors(tangents)
-    for x, v in zip(xs, vs, strict=True):
-        if x.shape != v.shape:
-            raise ShapeError(f"jvp: a tangent of shape {v.shape} for an input of shape {x.shape}")
-    ys = _call(f, xs)
+    _check_tangents("jvp", xs, vs)
+    ys = _call("jvp", f, xs)
     us = [Tensor(namespace(y.data).ones_like(y.data), requires_grad=True) for y in _several(ys)]
     gs = grad(_several(ys), xs, us, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
@@ -125,16 +138,16 @@ def jvp(f: Callable, inputs: Any, tangents: Any, *, create_graph: bool = False) 
 
 
 def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
-    """J[i, j] = d f_i / d x_j, of shape `f(x).shape + x.shape`: one sweep per output element.
+    """J_ij = ∂f_i/∂x_j, one sweep per output element.  (N,) -> (M, N), for any shapes f(x).shape + x.shape
+
+    Raises DtypeError for inputs that are not floating-point and unless f returns one Tensor.
 
     >>> tn.jacobian(lambda x: x**2, np.asarray([1.0, 2.0]))
     Tensor([[2., 0.],
             [0., 4.]], dtype=float64)
     """
     xs = _leaves(inputs, create_graph)
-    y = _call(f, xs)
-    if not isinstance(y, Tensor):
-        raise TypeError("jacobian() needs a function with one output")
+    y = _one("jacobian", f, xs)
     rows = []
     for i in range(y.size):
         e = np.zeros(y.shape, y.dtype)
@@ -147,25 +160,34 @@ def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
 
 
 def hessian(f: Callable, inputs: Tensor | np.ndarray, *, create_graph: bool = False) -> Tensor:
-    """H[i, j] = d^2 f / dx_i dx_j of a scalar function of one array, of shape `x.shape + x.shape`.
+    """H_ij = ∂²f/∂x_i∂x_j of a scalar function of one array.  (N,) -> (N, N), for any shape x.shape + x.shape
+
+    Raises ShapeError unless f returns a scalar, DtypeError for inputs that are not floating-point and for what f
+    returns that is no Tensor.
 
     >>> tn.hessian(lambda x: tn.sum(x**3), np.asarray([1.0, 2.0]))
     Tensor([[ 6.,  0.],
             [ 0., 12.]], dtype=float64)
     """
-    return jacobian(
-        lambda x: grad(_scalar(f(x)), x, create_graph=True, allow_unused=True)[0], inputs, create_graph=create_graph
-    )
+
+    def gradient(x):
+        return grad(_scalar("hessian", f, [x]), x, create_graph=True, allow_unused=True)[0]
+
+    return jacobian(gradient, inputs, create_graph=create_graph)
 
 
 def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
-    """(f(x), H v) of a scalar function: the gradient of <grad f, v>, without the Hessian.
+    """(f(x), H v) of a scalar function: the gradient of <∇f, v>, without the Hessian.  x (N,), v (N,) -> (), (N,)
+
+    Raises ShapeError for vectors that do not fit the inputs and unless f returns a scalar, DtypeError for inputs that
+    are not floating-point and for what f returns that is no Tensor.
 
     >>> tn.hvp(lambda x: tn.sum(x**3), np.asarray([1.0, 2.0]), np.asarray([1.0, 0.0]))
     (Tensor(9., dtype=float64), Tensor([6., 0.], dtype=float64))
     """
     xs, vs = _leaves(inputs), _tensors(vectors)
-    y = _scalar(_call(f, xs))
+    _check_tangents("hvp", xs, vs)
+    y = _scalar("hvp", f, xs)
     gs = grad(y, xs, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
     if not used:
@@ -186,14 +208,34 @@ def _leaves(inputs: Any, connected: bool = False) -> list[Tensor]:
     return [x if connected and x.node is not None else Tensor(x.data, requires_grad=True) for x in _tensors(inputs)]
 
 
-def _call(f: Callable, xs: list[Tensor]) -> Any:
+def _check_tangents(function: str, xs: list[Tensor], vs: list[Tensor]) -> None:
+    if len(xs) != len(vs):
+        raise ShapeError(f"{function}: {len(vs)} tangents for {len(xs)} inputs")
+    for x, v in zip(xs, vs, strict=True):
+        if x.shape != v.shape:
+            raise ShapeError(f"{function}: a tangent of shape {v.shape} for an input of shape {x.shape}")
+
+
+def _call(function: str, f: Callable, xs: list[Tensor]) -> Any:
     with enable_grad():
-        return f(*xs)
+        ys = f(*xs)
+    for y in _several(ys):
+        if not isinstance(y, Tensor):
+            raise DtypeError(f"{function}: the function returned a {type(y).__name__}, not a Tensor")
+    return ys
 
 
-def _scalar(y: Tensor) -> Tensor:
+def _one(function: str, f: Callable, xs: list[Tensor]) -> Tensor:
+    y = _call(function, f, xs)
+    if not isinstance(y, Tensor):
+        raise DtypeError(f"{function}: a function with one output is needed, this one returned a {type(y).__name__}")
+    return y
+
+
+def _scalar(function: str, f: Callable, xs: list[Tensor]) -> Tensor:
+    y = _one(function, f, xs)
     if y.size != 1:
-        raise ShapeError(f"a scalar function is needed, this one returned shape {y.shape}")
+        raise ShapeError(f"{function}: a scalar function is needed, this one returned shape {y.shape}")
     return y
 
 

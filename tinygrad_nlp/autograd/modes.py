@@ -49,10 +49,10 @@ def recording(on: bool):
 
 
 def detect_anomaly(on: bool = True):
-    """Raise AnomalyError at the first NaN or Inf, naming the function, the operand and the line that called it.
+    """Trace the first NaN or Inf to the function, the operand and the line that called it.
 
-    Forward values, gradients, and kept arrays that were changed in place are all watched. Slow: every value is read
-    once more, and every kept array is summed twice.
+    Values, gradients, and kept arrays that were changed in place are watched. Slow: every value is read once more, and
+    every kept array is summed twice. Raises AnomalyError inside the block.
 
     >>> with tn.detect_anomaly():
     ...     y = tn.exp(0.0)

@@ -25,24 +25,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import AxisError, DtypeError, ShapeError, TinygradError
+from nlp_kernels.errors import DtypeError, TinygradError
 
 from tinygrad_nlp.autograd import anomaly, operators
 from tinygrad_nlp.autograd.arrays import is_array, namespace
-from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.convert import as_array, operand
+from tinygrad_nlp.autograd.explain import library_error, no_numbers
 from tinygrad_nlp.autograd.modes import ANOMALY, RECORD, mode
 from tinygrad_nlp.autograd.node import Node, Output, tick
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 _CALL = """\
 def {name}({signature}):
-{unwrap}
     try:
+{unwrap}
         y = forward({arguments})
-    except TinygradError:
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
+        primitive.explain(error, ({inputs},))
         raise
-    except (ValueError, IndexError, TypeError) as error:
-        raise primitive.explained(error, ({inputs},)) from error
     if type(y) is not ndarray:
         y = as_output(y)
     if ({constant}) or tape_mode.get() != RECORD:
@@ -56,10 +56,10 @@ def {name}({signature}):
     return result
 """
 _UNWRAP = """\
-    if type({x}) is Tensor:
-        node_{x}, {x} = {x}.node, {x}.data
-    else:
-        node_{x}, {x} = None, {x} if type({x}) is ndarray else {plain}({x})
+        if type({x}) is Tensor:
+            node_{x}, {x} = {x}.node, {x}.data
+        else:
+            node_{x}, {x} = None, {x} if type({x}) is ndarray else {plain}({x})
 """
 
 
@@ -95,7 +95,10 @@ class Primitive:
         parameters = inspect.signature(forward).parameters.values()
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
             raise TypeError(f"{forward.__name__}: a primitive names its inputs; * and ** are not possible")
+        if not forward.__name__.isidentifier():
+            raise TypeError(f"a primitive has a name, {forward.__name__} has none: write it with def")
         self.inputs = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.optional = [p.name for p in parameters if p.default is None]
         self.hyper = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         self._rules: dict[str, tuple[Callable, list[str]]] = {}
         self._compile()
@@ -168,9 +171,9 @@ class Primitive:
             "new_object": object.__new__,
             "ndarray": np.ndarray,
             "as_input": _input,
-            "as_weak": _weak,
+            "as_weak": operand,
+            "as_optional": _optional,
             "as_parameter": _parameter,
-            "TinygradError": TinygradError,
         }
         taken = {"y", "type", "node", "result", "again", "error", *scope} & {*self.inputs, *self.hyper}
         if taken:
@@ -198,7 +201,7 @@ class Primitive:
     def _plain(self, name: str) -> str:
         """What becomes of an input that is no Tensor: beside other operands a number is weak, it does not promote."""
         if self.broadcasts and len(self.inputs) > 1:
-            return "as_weak"
+            return "as_optional" if name in self.optional else "as_weak"
         return "as_input" if name in self.names else "as_parameter"
 
     def _signature(self) -> str:
@@ -235,6 +238,8 @@ class Primitive:
         """The result of a call that is not recorded, is watched for anomalies, or has several outputs."""
         y = self._output(y) if self.several else y
         flags, outputs = mode.get(), y if self.several else (y,)
+        if outputs and outputs[0].dtype.kind in "OUSV":
+            raise DtypeError(f"{self.__name__}: there are no tensors of dtype {outputs[0].dtype}")
         node = None
         if flags & RECORD and any(n is not None for n in nodes) and (self.several or y.dtype.kind in "fc"):
             node = Node(self, nodes, kept, [(a.shape, a.dtype) for a in y] if self.several else y.shape)
@@ -254,21 +259,22 @@ class Primitive:
             return None
         return [operators.ops.astype(x, dtype) if type(x) is Tensor and x.dtype.kind == "f" else x for x in tensors]
 
-    def explained(self, error: Exception, inputs: tuple) -> Exception:
-        """The library's error for one of NumPy's or CuPy's: it names the function and all shapes."""
-        shown = ", ".join(f"{tuple(x.shape)}" if is_array(x) else repr(x) for x in inputs)
-        message = str(error).removeprefix(f"{self.__name__}: ")
-        if isinstance(error, TypeError):
-            apart = len({namespace(x) for x in inputs if is_array(x)}) > 1
-            return DtypeError(f"{self.__name__}: {'the arrays are on different devices: ' if apart else ''}{message}")
-        if isinstance(error, IndexError) and not isinstance(error, ValueError):
-            return IndexError(f"{self.__name__}: {message}")
-        kind = AxisError if isinstance(error, IndexError) else ShapeError
-        return kind(f"{self.__name__} of {shown}: {message}")
+    def explain(self, error: Exception, inputs: tuple) -> None:
+        """Raise the library's error for one of NumPy's or CuPy's; a mistake of `forward` itself stays as it is."""
+        for n, x in zip(self.inputs, inputs, strict=True):
+            if n in self.names and (what := no_numbers(x)) and not (x is None and n in self.optional):
+                raise DtypeError(f"{self.__name__}: its operand {n} is {what}, not an array of numbers") from error
+        explained = isinstance(error, TinygradError) and str(error).startswith(self.__name__)
+        if not explained and not isinstance(error, AttributeError):
+            raise library_error(self.__name__, error, inputs) from error
 
 
 def primitive(forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False) -> Any:
-    """Make a function of arrays differentiable: `broadcasts` for elementwise ones, `several` for tuples of outputs.
+    """Make a function of arrays y = f(x, …) differentiable; `f.vjp("x")` declares the rule g, … -> ∂<g, y>/∂x.
+
+    `broadcasts` is for elementwise functions, (...), (...) -> broadcast, whose gradients are summed back; `several` for
+    tuples of outputs. An input without a rule has no gradient; one that may be None has the default None. Raises
+    TypeError for *args, **kwargs and functions without a name, ValueError for a parameter named as what rules ask for.
 
     >>> @tn.primitive
     ... def cube(x):
@@ -285,10 +291,8 @@ def primitive(forward: Callable | None = None, *, broadcasts: bool = False, seve
     return Primitive(forward).call
 
 
-def _weak(x: Any) -> Any:
-    if isinstance(x, np.generic):
-        return x.item()
-    return as_array(x) if isinstance(x, (list, tuple)) else x
+def _optional(x: Any) -> Any:
+    return None if x is None else operand(x)
 
 
 def _input(x: Any) -> Any:

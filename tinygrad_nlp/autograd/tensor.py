@@ -315,7 +315,7 @@ def cotangent_for(y: Tensor, g: Any) -> Tensor:
         if y.size != 1:
             raise ShapeError(f"a cotangent is needed for an output of shape {y.shape}: it is not a scalar")
         return wrap(namespace(y.data).ones_like(y.data))
-    g = g if type(g) is Tensor else wrap(namespace(y.data).asarray(g, dtype=y.dtype))
+    g = g if type(g) is Tensor else wrap(namespace(y.data).asarray(as_array(g, y.dtype)))
     if g.shape != y.shape:
         raise ShapeError(f"a cotangent of shape {g.shape} for an output of shape {y.shape}")
     if g.device != y.device:

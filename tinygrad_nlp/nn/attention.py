@@ -21,7 +21,14 @@ class MultiheadAttention(Module):
 
     query (T, B, E), key (S, B, kdim), value (S, B, vdim) -> output (T, B, E) and, with `need_weights`, the attention
     weights (B, T, S), averaged over the heads, or (B, H, T, S). `batch_first` puts B before T and S; without a batch
-    the axis B is absent everywhere. W_Q, W_K and W_V begin as Xavier's uniform numbers, the biases as 0.
+    the axis B is absent everywhere. W_Q, W_K and W_V begin as Xavier's uniform numbers, W_O as U(-1/√E, 1/√E), the
+    biases as 0. Raises ValueError unless the heads share the features and 0 <= dropout < 1, ShapeError where the shapes
+    do not fit, DtypeError for what is no mask and a dtype that is not floating-point.
+
+    >>> x = np.ones((3, 2, 4))
+    >>> output, weights = nn.MultiheadAttention(4, num_heads=2)(x, x, x)
+    >>> output.shape, weights.shape
+    ((3, 2, 4), (2, 3, 3))
     """
 
     in_proj_weight: Tensor | None

@@ -20,11 +20,19 @@ class Modules(Module):
     def _hold(self, name: str, module: Module) -> None:
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__} holds modules, not {type(module).__name__}")
+        self._check_new(name)
         setattr(self, name, module)
 
 
 class ModuleList(Modules):
-    """Modules in a list: registered under "0", "1", …, called by whoever holds them."""
+    """Modules in a list: registered under "0", "1", …, called by whoever holds them.
+
+    Raises TypeError for what is no Module, IndexError for a number that is not there.
+
+    >>> layers = nn.ModuleList(nn.Linear(n, n + 1) for n in (2, 3))
+    >>> len(layers), layers[1].weight.shape, list(layers.state_dict())[0]
+    (2, (4, 3), '0.weight')
+    """
 
     def __init__(self, modules: Iterable[Module] = ()):
         super().__init__()
@@ -35,6 +43,8 @@ class ModuleList(Modules):
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList takes modules in a list, not {type(modules).__name__}")
         for module in modules:
             self.append(module)
         return self
@@ -48,7 +58,14 @@ class ModuleList(Modules):
 
 
 class Sequential(Modules):
-    """y = f_n(… f_2(f_1(x))): modules in order, as arguments or as a dict of names."""
+    """y = f_n(… f_2(f_1(x))): modules in order, as arguments or as a dict of names.  (...) -> (...)
+
+    Raises TypeError for what is no Module, KeyError for a name with a dot or of an attribute, IndexError for a number
+    that is not there.
+
+    >>> nn.Sequential(nn.ReLU(), nn.Softmax())([-1.0, 0.0])
+    Tensor([0.5, 0.5])
+    """
 
     def __init__(self, *modules: Any):
         super().__init__()
@@ -67,7 +84,11 @@ class Sequential(Modules):
 
 
 class Identity(Module):
-    """y = x, whatever the arguments of the constructor."""
+    """y = x, whatever the arguments of the constructor.  (...) -> (...)
+
+    >>> nn.Identity(54, bias=False)(3.0)
+    3.0
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()

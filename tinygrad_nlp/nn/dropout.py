@@ -11,7 +11,14 @@ from tinygrad_nlp.random import Generator
 
 
 class Dropout(Module):
-    """y = x ⊙ m / (1 - p), m = 0 with probability p, in training; y = x in evaluation (E16).  (...) -> (...)"""
+    """y = x ⊙ m / (1 - p), m = 0 with probability p, in training; y = x in evaluation (E16).  (...) -> (...)
+
+    m comes from `generator`, or the library's own. Raises ValueError for p outside [0, 1], DtypeError for what is no
+    array or number.
+
+    >>> nn.Dropout(0.5).eval()([1.0, 2.0])
+    Tensor([1., 2.])
+    """
 
     def __init__(self, p: float = 0.5, generator: Generator | None = None):
         super().__init__()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.nn import functional as F
 from tinygrad_nlp.nn import init
 from tinygrad_nlp.nn.loading import write
@@ -16,7 +17,13 @@ from tinygrad_nlp.nn.module import Module, parameter
 class Embedding(Module):
     """e_j = row j of the table (E02).  indices (...), weight (V, D) -> (..., D)
 
-    The table begins as N(0, 1); row `padding_idx` begins as 0 and gets no gradient.
+    The table begins as N(0, 1); row `padding_idx` begins as 0 and gets no gradient. Raises IndexError for a row that is
+    not there, ShapeError for a negative size, DtypeError for indices that are not int32 or int64 and for a dtype that
+    is not floating-point.
+
+    >>> nn.Embedding(5, 2, padding_idx=0)([0, 0]).detach()
+    Tensor([[0., 0.],
+            [0., 0.]])
     """
 
     def __init__(
@@ -40,11 +47,14 @@ class Embedding(Module):
             self.weight.data[self.padding_idx] = 0
 
     @classmethod
+    @explained
     def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """A layer with a given table (V, D), frozen unless said."""
-        table = np.asarray(embeddings.detach() if isinstance(embeddings, Tensor) else embeddings)
-        layer = cls(table.shape[0], table.shape[1], padding_idx, dtype=table.dtype)
-        write(layer.weight, table)
+        """A layer with a given table (V, D), on its device, frozen unless said. Raises ShapeError unless a matrix."""
+        table = Tensor(embeddings)
+        if table.ndim != 2:
+            raise ShapeError(f"the table has shape {table.shape}, expected (V, D)")
+        layer = cls(table.shape[0], table.shape[1], padding_idx, table.device, table.dtype)
+        write(layer.weight, table.data)
         return layer.requires_grad_(not freeze)
 
     def forward(self, indices: Any) -> Tensor:

@@ -14,7 +14,11 @@ from tinygrad_nlp.nn.module import Module, parameter
 class Linear(Module):
     """y = x Wᵀ + b  (E12).  x (..., in), weight (out, in), bias (out,) -> (..., out)
 
-    Both begin as U(-1/√in, 1/√in).
+    Both begin as U(-1/√in, 1/√in). Raises ShapeError where the sizes do not fit or are negative, DtypeError for sizes
+    that are no integers and a dtype that is not floating-point.
+
+    >>> nn.Linear(3, 2)(np.ones((4, 3))).shape
+    (4, 2)
     """
 
     bias: Tensor | None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from nlp_kernels.errors import TinygradError
+from nlp_kernels.errors import DtypeError, TinygradError
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import namespace, writes
@@ -48,7 +48,12 @@ def load(owner: str, targets: Mapping[str, Tensor], state: Mapping[str, Any], st
 
 
 def write(tensor: Tensor, values: Any) -> Tensor:
-    """Overwrite a Tensor in place, cast to its dtype, and tell the tape: a graph that kept it will refuse a sweep."""
+    """Overwrite a Tensor in place, cast to its dtype, and tell the tape: a graph that kept it will refuse a sweep.
+
+    Raises DtypeError for what is no Tensor.
+    """
+    if not isinstance(tensor, Tensor):
+        raise DtypeError(f"values are written into a Tensor, not {type(tensor).__name__}")
     data = tensor.data
     data[...] = namespace(data).asarray(values, dtype=data.dtype)
     writes.note(data, tick())

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.nn import functional as F
+from tinygrad_nlp.nn.criteria import check_reduction
 from tinygrad_nlp.nn.module import Module
 
 
@@ -14,7 +15,7 @@ class Loss(Module):
 
     def __init__(self, reduction: str = "mean"):
         super().__init__()
-        F.check_reduction(type(self).__name__, reduction)
+        check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
     def extra_repr(self) -> str:
@@ -24,7 +25,13 @@ class Loss(Module):
 class CrossEntropyLoss(Loss):
     """L = -ln softmax(x)_y  (E06, E45).  logits (N, C, ...), classes (N, ...) -> () or (N, ...)
 
-    `weight` (C,) weighs the classes; the mean divides by the weights of the targets that are not `ignore_index`.
+    `weight` (C,) weighs the classes; the mean divides by the weights of the targets that are not `ignore_index`;
+    `label_smoothing` is that of `functional.cross_entropy`. Raises ShapeError where the shapes do not fit, IndexError
+    for a target that is no class, DtypeError for targets that are not int32 or int64 and for integer logits, ValueError
+    for another reduction and a smoothing outside [0, 1].
+
+    >>> nn.CrossEntropyLoss()([[1e3, 0.0]], [0])
+    Tensor(0.)
     """
 
     weight: Tensor | None
@@ -47,7 +54,14 @@ class CrossEntropyLoss(Loss):
 
 
 class NLLLoss(Loss):
-    """L = -x_y of log-probabilities x  (E06).  (N, C, ...), classes (N, ...) -> () or (N, ...)"""
+    """L = -x_y of log-probabilities x  (E06).  (N, C, ...), classes (N, ...) -> () or (N, ...)
+
+    `weight`, targets and mean are those of CrossEntropyLoss. Raises ShapeError where the shapes do not fit, IndexError
+    for a target that is no class, DtypeError for targets that are not int32 or int64, ValueError for another reduction.
+
+    >>> nn.NLLLoss()([[-0.5, -1.0]], [1])
+    Tensor(1.)
+    """
 
     weight: Tensor | None
 
@@ -61,7 +75,14 @@ class NLLLoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """L = -p y ln σ(z) - (1 - y) ln(1 - σ(z)), p weighs the positive class  (E06b).  z, y (...) -> () or (...)"""
+    """L = -p y ln σ(z) - (1 - y) ln(1 - σ(z)), p weighs the positive class  (E06b).  z, y (...) -> () or (...)
+
+    `weight` multiplies the terms; both broadcast. Raises ShapeError where the shapes do not fit, ValueError for another
+    reduction, DtypeError for what is no array or number.
+
+    >>> nn.BCEWithLogitsLoss()([1e3], [1.0])
+    Tensor(0.)
+    """
 
     weight: Tensor | None
     pos_weight: Tensor | None
@@ -76,14 +97,28 @@ class BCEWithLogitsLoss(Loss):
 
 
 class MSELoss(Loss):
-    """L = (ŷ - y)²  (E06c).  (...), (...) -> () or (...)"""
+    """L = (ŷ - y)²  (E06c).  (...), (...) -> () or (...)
+
+    Raises ShapeError unless the shapes are equal, ValueError for another reduction, DtypeError for what is no array or
+    number.
+
+    >>> nn.MSELoss()([1.0, 3.0], [0.0, 0.0])
+    Tensor(5.)
+    """
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return F.mse_loss(input, target, self.reduction)
 
 
 class L1Loss(Loss):
-    """L = |ŷ - y|; derivative 0 where they are equal.  (...), (...) -> () or (...)"""
+    """L = |ŷ - y|; derivative 0 where they are equal.  (...), (...) -> () or (...)
+
+    Raises ShapeError unless the shapes are equal, ValueError for another reduction, DtypeError for what is no array or
+    number.
+
+    >>> nn.L1Loss()([1.0, 3.0], [0.0, 0.0])
+    Tensor(2.)
+    """
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return F.l1_loss(input, target, self.reduction)

@@ -9,32 +9,50 @@ import numpy as np
 
 from tinygrad_nlp import ops
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import as_array
 from tinygrad_nlp.nn.loading import IncompatibleKeys, load
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
 
 
+@explained
 def Parameter(data: Any) -> Tensor:  # noqa: N802 - PyTorch's name
     """A leaf Tensor with its own copy of `data` that requires a gradient; numbers become float32, arrays keep theirs.
 
     There is no class of parameters: a Module registers every leaf that requires a gradient when it is assigned. One
-    that is to begin frozen is assigned first and then `requires_grad_(False)`.
+    that is to begin frozen is assigned first and then `requires_grad_(False)`. data (...) -> Tensor (...). Raises
+    DtypeError for integers and for what is no array or number.
+
+    >>> nn.Parameter([1.0, 2.0])
+    Tensor([1., 2.], requires_grad=True)
     """
     array = as_array(data)
     return Tensor(array.copy() if array is data or type(data) is Tensor else array, requires_grad=True)
 
 
+@explained
 def parameter(shape: Iterable[int], device: str | None = None, dtype: Any = None) -> Tensor:
     """A Parameter of zeros for an initialiser to fill; float32 on the CPU unless said."""
     return ops.zeros(tuple(shape), device=device, dtype=dtype).requires_grad_()
 
 
 class Module:
-    """A function with state: assign parameters, buffers and other modules in `__init__`, compute in `forward`.
+    """A function y = f(x; θ) with state: assign parameters, buffers and modules in `__init__`, compute in `forward`.
 
     A leaf Tensor that requires a gradient becomes a parameter when it is assigned to an attribute, a Module becomes a
-    submodule, and `register_buffer` names arrays that are saved but not trained.
+    submodule, and `register_buffer` names arrays that are saved but not trained. Raises NotImplementedError if it is
+    called and has no `forward`, AttributeError for an assignment before `super().__init__()`, TypeError for one to a
+    registered name that is of another kind, KeyError for a name with a dot or that is taken.
+
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.a = nn.Parameter(2.0)
+    ...     def forward(self, x):
+    ...         return self.a * x
+    >>> Scale()([1.0, 2.0]).detach()
+    Tensor([2., 4.])
     """
 
     training: bool
@@ -91,6 +109,7 @@ class Module:
         self._kinds[name] = PARAMETER
         object.__setattr__(self, name, value)
 
+    @explained
     def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
         """Register a Tensor that moves with the module and, if `persistent`, is in `state_dict`, but is not trained."""
         self._check_new(name)
@@ -102,7 +121,9 @@ class Module:
         if "_kinds" not in self.__dict__:
             raise self._uninitialised()
         if not name or "." in name:
-            raise KeyError(f"{type(self).__name__}: {name!r} cannot name a parameter or buffer: no dots, not empty")
+            raise KeyError(
+                f"{type(self).__name__}: {name!r} cannot name a parameter, buffer or module: no dots, not empty"
+            )
         if hasattr(self, name) and name not in self._kinds:
             raise KeyError(f"{type(self).__name__} already has an attribute {name!r}")
 

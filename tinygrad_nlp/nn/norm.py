@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinygrad_nlp.autograd import Tensor
@@ -14,7 +14,12 @@ from tinygrad_nlp.nn.module import Module, parameter
 class LayerNorm(Module):
     """y = γ ⊙ (x - μ) / √(σ² + ε) + β, μ and σ² over the last axes, `normalized_shape` (E41).  (..., C) -> (..., C)
 
-    γ (weight) begins as 1, β (bias) as 0; `elementwise_affine=False` has neither, `bias=False` no β.
+    γ (weight) begins as 1, β (bias) as 0; `elementwise_affine=False` has neither, `bias=False` no β. Raises ShapeError
+    where the sizes do not fit or are negative, DtypeError for sizes that are no integers and a dtype that is not
+    floating-point.
+
+    >>> nn.LayerNorm(2, eps=0.0)([[1.0, 3.0]]).detach()
+    Tensor([[-1.,  1.]])
     """
 
     weight: Tensor | None
@@ -30,7 +35,9 @@ class LayerNorm(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = (
+            tuple(normalized_shape) if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+        )
         self.eps, self.elementwise_affine = eps, elementwise_affine
         shape = self.normalized_shape
         self.register_parameter("weight", parameter(shape, device, dtype) if elementwise_affine else None)

@@ -19,9 +19,11 @@ from tinygrad_nlp.ops import (
     exponential,
     hot_paths,
     indexing,
+    joining,
     kinks,
     linear_algebra,
     matrices,
+    powers,
     reduction,
     repetition,
     searching,
@@ -39,9 +41,11 @@ from tinygrad_nlp.ops.dtypes import *
 from tinygrad_nlp.ops.exponential import *
 from tinygrad_nlp.ops.hot_paths import *
 from tinygrad_nlp.ops.indexing import *
+from tinygrad_nlp.ops.joining import *
 from tinygrad_nlp.ops.kinks import *
 from tinygrad_nlp.ops.linear_algebra import *
 from tinygrad_nlp.ops.matrices import *
+from tinygrad_nlp.ops.powers import *
 from tinygrad_nlp.ops.reduction import *
 from tinygrad_nlp.ops.repetition import *
 from tinygrad_nlp.ops.searching import *
@@ -62,9 +66,11 @@ names = [
     *exponential.__all__,
     *hot_paths.__all__,
     *indexing.__all__,
+    *joining.__all__,
     *kinks.__all__,
     *linear_algebra.__all__,
     *matrices.__all__,
+    *powers.__all__,
     *reduction.__all__,
     *repetition.__all__,
     *searching.__all__,

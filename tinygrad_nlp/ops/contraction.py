@@ -3,8 +3,9 @@
 import math
 from collections import Counter
 
-from nlp_kernels.errors import ShapeError
+from nlp_kernels.errors import DtypeError, ShapeError
 
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.creation import asarray
 from tinygrad_nlp.ops.linear_algebra import matmul
 from tinygrad_nlp.ops.matrices import diagonal
@@ -14,15 +15,19 @@ from tinygrad_nlp.ops.shape import moveaxis, permute_dims, reshape
 __all__ = ["einsum"]
 
 
+@explained
 def einsum(subscripts, /, *operands):
-    """Σ over the letters not in the output of the operands' product: "ij,jk->ik" is the matrix product.
+    """Σ over the letters not in the output of the operands' product.  "ij,jk->ik": (N, K), (K, M) -> (N, M)
 
-    A letter twice in one operand takes the diagonal, "..." stands for axes that broadcast; without "->" the output
-    has the letters that occur once, in alphabetical order. ShapeError where letters, axes and sizes do not fit.
+    A letter twice in one operand takes the diagonal, "..." stands for axes that broadcast; without "->" the output has
+    the letters that occur once, in alphabetical order. Raises ShapeError where letters, axes and sizes do not fit,
+    DtypeError for what is no text or array.
 
     >>> tn.einsum("ij,jk->ik", [[1.0, 2.0]], [[3.0], [4.0]])
     Tensor([[11.]])
     """
+    if not isinstance(subscripts, str):
+        raise DtypeError(f"einsum: the subscripts are a {type(subscripts).__name__}, expected a str")
     tensors = [asarray(x) for x in operands]
     terms, output = _parsed(subscripts, tensors)
     terms, tensors = map(list, zip(*(_own_diagonals(t, x) for t, x in zip(terms, tensors, strict=True)), strict=True))

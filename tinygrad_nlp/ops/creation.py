@@ -1,10 +1,11 @@
 """New tensors: float32 on the CPU unless said."""
 
 import numpy as np
-from nlp_kernels.errors import DeviceError
+from nlp_kernels.errors import DeviceError, DtypeError
 
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained, library_error
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.dtypes import float32, int64
 
@@ -48,8 +49,28 @@ def on_device(device):
     return cupy
 
 
+def _new(function, device, *args, dtype, **params):
+    """What the function of a device's array module makes."""
+    try:
+        return wrap(getattr(on_device(device), function)(*args, dtype=_numeric(dtype or float32), **params))
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise library_error(function, error, args) from error
+
+
+def _numeric(dtype):
+    """A dtype of numbers or bools."""
+    if np.dtype(dtype).kind not in "biufc":
+        raise DtypeError(f"there are no tensors of dtype {np.dtype(dtype)}")
+    return dtype
+
+
+@explained
 def asarray(obj, /, *, dtype=None, device=None, copy=None):
-    """A Tensor of numbers, nested lists, an array or a Tensor; a Tensor keeps its graph.
+    """A Tensor of numbers, nested lists, an array or a Tensor.  (...) -> (...)
+
+    A Tensor keeps its graph, an array its memory unless `copy`; Python's floats become float32. Raises ShapeError for
+    ragged lists, DtypeError for what is no array or dtype, ValueError where `copy=False` cannot be, DeviceError for no
+    such device, RuntimeError for a list of tensors that require a gradient.
 
     >>> tn.asarray([1, 2])
     Tensor([1, 2])
@@ -66,54 +87,68 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
 
 
 def zeros(shape, *, dtype=float32, device=None):
-    """A tensor of 0.
+    """A tensor of 0.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.zeros(2)
     Tensor([0., 0.])
     """
-    return wrap(on_device(device).zeros(shape, dtype or float32))
+    return _new("zeros", device, shape, dtype=dtype)
 
 
 def ones(shape, *, dtype=float32, device=None):
-    """A tensor of 1.
+    """A tensor of 1.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.ones(2)
     Tensor([1., 1.])
     """
-    return wrap(on_device(device).ones(shape, dtype or float32))
+    return _new("ones", device, shape, dtype=dtype)
 
 
+@explained
 def full(shape, fill_value, *, dtype=None, device=None):
-    """A tensor of one value.
+    """A tensor of one value, whose dtype it takes unless said.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size, number or dtype, DeviceError for no such
+    device.
 
     >>> tn.full((2,), 7.0)
     Tensor([7., 7.])
     """
-    dtype = dtype or as_array(fill_value).dtype
-    return wrap(on_device(device).full(shape, fill_value, dtype))
+    return _new("full", device, shape, fill_value, dtype=as_array(fill_value, dtype).dtype)
 
 
 def empty(shape, *, dtype=float32, device=None):
-    """A tensor whose values are not set.
+    """A tensor whose values are not set.  sizes (N, C) -> (N, C)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.empty((2, 3)).shape
     (2, 3)
     """
-    return wrap(on_device(device).empty(shape, dtype or float32))
+    return _new("empty", device, shape, dtype=dtype)
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=float32, device=None):
-    """1 on diagonal k, 0 elsewhere.
+    """x[i, j] = 1 where j = i + k, else 0; N columns unless said.  sizes N, M -> (N, M)
+
+    Raises ShapeError for a negative size, DtypeError for what is no size or dtype, DeviceError for no such device.
 
     >>> tn.eye(2)
     Tensor([[1., 0.],
             [0., 1.]])
     """
-    return wrap(on_device(device).eye(n_rows, n_cols, k=k, dtype=dtype or float32))
+    return _new("eye", device, n_rows, n_cols, k=k, dtype=dtype)
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
-    """start, start + step, … below stop; integers give int64, other numbers float32.
+    """start, start + step, … below stop; integers give int64, other numbers float32.  -> (N,)
+
+    With one argument it is the stop, and the start 0. Raises ShapeError for a step of 0, DtypeError for what is no
+    number or dtype, DeviceError for no such device.
 
     >>> tn.arange(3)
     Tensor([0, 1, 2])
@@ -122,20 +157,25 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
         integers = all(isinstance(v, (int, np.integer)) for v in (start, step) if v is not None)
         dtype = int64 if integers and (stop is None or isinstance(stop, (int, np.integer))) else float32
     args = (0, start, step) if stop is None else (start, stop, step)
-    return wrap(on_device(device).arange(*args, dtype=dtype))
+    return _new("arange", device, *args, dtype=dtype)
 
 
 def linspace(start, stop, /, num, *, dtype=float32, device=None, endpoint=True):
-    """num evenly spaced numbers from start to stop.
+    """x_i = start + i (stop - start) / (N - 1), N = `num`; over N without the endpoint.  -> (N,)
+
+    Raises ShapeError for a negative N, DtypeError for what is no number or dtype, DeviceError for no such device.
 
     >>> tn.linspace(0, 1, 3)
     Tensor([0. , 0.5, 1. ])
     """
-    return wrap(on_device(device).linspace(start, stop, num, dtype=dtype or float32, endpoint=endpoint))
+    return _new("linspace", device, start, stop, num, dtype=dtype, endpoint=endpoint)
 
 
+@explained
 def zeros_like(x, /, *, dtype=None, device=None):
-    """A tensor of 0 of the shape and dtype of x.
+    """A tensor of 0 of the shape and dtype of x.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.zeros_like([5, 6])
     Tensor([0, 0])
@@ -143,8 +183,11 @@ def zeros_like(x, /, *, dtype=None, device=None):
     return _like("zeros_like", x, dtype, device)
 
 
+@explained
 def ones_like(x, /, *, dtype=None, device=None):
-    """A tensor of 1 of the shape and dtype of x.
+    """A tensor of 1 of the shape and dtype of x.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.ones_like([5, 6])
     Tensor([1, 1])
@@ -152,8 +195,11 @@ def ones_like(x, /, *, dtype=None, device=None):
     return _like("ones_like", x, dtype, device)
 
 
+@explained
 def empty_like(x, /, *, dtype=None, device=None):
-    """A tensor of the shape and dtype of x whose values are not set.
+    """A tensor of the shape and dtype of x whose values are not set.  (...) -> (...)
+
+    Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.empty_like([1.0, 2.0]).shape
     (2,)
@@ -161,29 +207,38 @@ def empty_like(x, /, *, dtype=None, device=None):
     return _like("empty_like", x, dtype, device)
 
 
+@explained
 def full_like(x, /, fill_value, *, dtype=None, device=None):
-    """A tensor of one value, of the shape and dtype of x.
+    """A tensor of one value, of the shape and dtype of x.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what is no array or dtype, DeviceError for no such device.
 
     >>> tn.full_like([1.0, 2.0], 7)
     Tensor([7., 7.])
     """
-    x = as_array(x) if type(x) is not Tensor else x.data
+    x = as_array(x)
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or device_name(x.device))
 
 
 def _like(name, x, dtype, device):
     data = as_array(x)
     if device is not None:
-        return wrap(getattr(on_device(device), name.removesuffix("_like"))(data.shape, dtype=dtype or data.dtype))
-    return wrap(getattr(namespace(data), name)(data, dtype=dtype))
+        return _new(name.removesuffix("_like"), device, data.shape, dtype=dtype or data.dtype)
+    return wrap(getattr(namespace(data), name)(data, dtype=_numeric(dtype or data.dtype)))
 
 
+@explained
 def from_dlpack(x, /, *, device=None, copy=None):
-    """A tensor around the memory of another library's CPU or GPU array.
+    """A tensor around the memory of another library's CPU or GPU array.  (...) -> (...)
+
+    A constant of the graph. Raises DtypeError for what has no `__dlpack__`, DeviceError for no such device,
+    RuntimeError for a Tensor that requires a gradient.
 
     >>> tn.from_dlpack(np.arange(3))
     Tensor([0, 1, 2])
     """
+    if not hasattr(x, "__dlpack_device__"):
+        raise DtypeError(f"from_dlpack: {type(x).__name__} has no __dlpack__; asarray takes numbers and lists")
     on_gpu = x.__dlpack_device__()[0] == 2
     data = on_device("cuda").from_dlpack(x) if on_gpu else np.from_dlpack(x, copy=copy)
     return wrap(data).to(device)
@@ -191,7 +246,9 @@ def from_dlpack(x, /, *, device=None, copy=None):
 
 @primitive
 def to_device(x, device):
-    """x on another device; the gradient travels back
+    """x on another device, where the gradient comes back from.  (...) -> (...)
+
+    Raises DeviceError for no such device, DtypeError for what is no array or number.
 
     >>> tn.to_device([1.0], "cpu")
     Tensor([1.])

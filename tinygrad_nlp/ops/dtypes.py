@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from nlp_kernels.errors import DtypeError
 
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.operators import Operators
 
 __all__ = [
@@ -66,28 +68,37 @@ class IntInfo:
     dtype: Any
 
 
+@explained
 def finfo(type, /):
-    """The limits of a floating-point dtype, or of a tensor's: bits, eps, max, min, smallest_normal.
+    """The limits of a floating-point dtype or of a tensor's: bits, eps, max, min, smallest_normal.  dtype -> FloatInfo
+
+    Raises DtypeError for another dtype.
 
     >>> tn.finfo(tn.float32).bits
     32
     """
-    f = np.finfo(_dtype(type))
+    f = np.finfo(_of_kind("finfo", type, "f"))
     return FloatInfo(f.bits, float(f.eps), float(f.max), float(f.min), float(f.smallest_normal), f.dtype)
 
 
+@explained
 def iinfo(type, /):
-    """The limits of an integer dtype, or of a tensor's: bits, max, min.
+    """The limits of an integer dtype or of a tensor's: bits, max, min.  dtype -> IntInfo
+
+    Raises DtypeError for another dtype.
 
     >>> tn.iinfo(tn.int8).max
     127
     """
-    i = np.iinfo(_dtype(type))
+    i = np.iinfo(_of_kind("iinfo", type, "iu"))
     return IntInfo(i.bits, int(i.max), int(i.min), i.dtype)
 
 
+@explained
 def isdtype(dtype, kind):
-    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", "numeric", …
+    """Whether a dtype is of a kind, or of one of several: "bool", "integral", "real floating", ….  dtype, kind -> bool
+
+    Raises DtypeError for what is no dtype, ValueError for an unknown kind.
 
     >>> tn.isdtype(tn.float32, "real floating")
     True
@@ -95,8 +106,11 @@ def isdtype(dtype, kind):
     return np.isdtype(dtype, kind)
 
 
+@explained
 def result_type(*arrays_and_dtypes):
-    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak.
+    """The dtype that arrays, dtypes and numbers promote to; Python's numbers are weak.  dtypes -> dtype
+
+    Raises DtypeError for what is none of these, ValueError where nothing is given.
 
     >>> tn.result_type(tn.float32, tn.float64)
     dtype('float64')
@@ -104,13 +118,23 @@ def result_type(*arrays_and_dtypes):
     return np.result_type(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
 
 
+@explained
 def can_cast(from_, to, /):
-    """Whether a dtype, or a tensor's, converts to another under the promotion rules.
+    """Whether a dtype or a tensor's converts to another under the promotion rules.  dtype, dtype -> bool
+
+    Raises DtypeError for what is no dtype, numbers included.
 
     >>> tn.can_cast(tn.int32, tn.int64)
     True
     """
     return np.can_cast(_dtype(from_), to)
+
+
+def _of_kind(function, type, kinds):
+    dtype = np.dtype(_dtype(type))
+    if dtype.kind not in kinds:
+        raise DtypeError(f"{function}: {dtype} is not {'a floating-point' if kinds == 'f' else 'an integer'} dtype")
+    return dtype
 
 
 def _dtype(x):
@@ -148,7 +172,7 @@ class Info:
 
 
 def __array_namespace_info__():  # noqa: N807
-    """What this namespace can do: capabilities, devices, default and supported dtypes.
+    """What this namespace can do: capabilities, devices, default and supported dtypes.  -> Info
 
     >>> tn.__array_namespace_info__().default_device()
     'cpu'

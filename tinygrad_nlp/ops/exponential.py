@@ -12,7 +12,9 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def exp(x):
-    """e^x
+    """e^x.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.exp([0.0])
     Tensor([1.])
@@ -27,7 +29,9 @@ def _(g, y):  # d(e^x)/dx = e^x
 
 @elementwise
 def expm1(x):
-    """e^x - 1, exact near 0
+    """e^x - 1, exact near 0.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.expm1(0.0)
     Tensor(0.)
@@ -42,7 +46,9 @@ def _(g, y):  # d(e^x - 1)/dx = e^x
 
 @elementwise
 def log(x):
-    """ln x
+    """ln x.  (...) -> (...)
+
+    The derivative is infinite at 0, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.log(1.0)
     Tensor(0.)
@@ -57,7 +63,9 @@ def _(g, x):  # d(ln x)/dx = 1/x
 
 @elementwise
 def log1p(x):
-    """ln(1 + x), exact near 0
+    """ln(1 + x), exact near 0.  (...) -> (...)
+
+    The derivative is infinite at -1, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.log1p(0.0)
     Tensor(0.)
@@ -72,7 +80,9 @@ def _(g, x):  # d(ln(1 + x))/dx = 1/(1 + x)
 
 @elementwise
 def log2(x):
-    """log_2 x
+    """log_2 x.  (...) -> (...)
+
+    The derivative is infinite at 0, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.log2(8.0)
     Tensor(3.)
@@ -87,10 +97,12 @@ def _(g, x):  # d(log_2 x)/dx = 1/(x ln 2)
 
 @elementwise
 def log10(x):
-    """log_10 x
+    """log_10 x.  (...) -> (...)
 
-    >>> tn.log10(100.0)
-    Tensor(2.)
+    The derivative is infinite at 0, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
+
+    >>> tn.log10(1.0)
+    Tensor(0.)
     """
     return namespace(x).log10(x)
 
@@ -102,7 +114,10 @@ def _(g, x):  # d(log_10 x)/dx = 1/(x ln 10)
 
 @elementwise
 def logaddexp(a, b):
-    """ln(e^a + e^b), without overflow; no gradient where both are -∞
+    """ln(e^a + e^b), without overflow.  (...), (...) -> broadcast
+
+    Both derivatives are 0 where a and b are -∞. Raises ShapeError where the shapes do not broadcast, DtypeError for
+    what is no array or number.
 
     >>> tn.logaddexp(1e3, 0.0)
     Tensor(1000.)

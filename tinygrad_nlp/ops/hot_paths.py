@@ -21,8 +21,10 @@ from nlp_kernels.errors import ShapeError
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.fused import Fused
+from tinygrad_nlp.ops.recording import axis_of
 from tinygrad_nlp.ops.repetition import broadcast_to
 from tinygrad_nlp.ops.shape import astype, moveaxis, reshape
 
@@ -36,8 +38,13 @@ _attention = Fused(attention_kernel, "q k v keep key_lengths", (0, 1, 2))
 _embedding = Fused(embedding_kernel, "table indices", (0,))
 
 
+@explained
 def softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
-    """p = exp(x/τ) / Σ exp(x/τ) over an axis, 0 where not `keep`; a row that keeps nothing is 0  (E05).
+    """p = exp(x/τ) / Σ exp(x/τ) over an axis, τ the `temperature`  (E05).  (..., C) -> (..., C)
+
+    Where not `keep` p = 0, without a gradient; a row that keeps nothing is 0. Raises AxisError for an axis that is not
+    there, ShapeError where `keep` does not broadcast to x, DtypeError for integers and a `keep` that is not bool,
+    ValueError for τ ≤ 0.
 
     >>> tn.softmax([1.0, 1.0])
     Tensor([0.5, 0.5])
@@ -45,8 +52,12 @@ def softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.
     return _over_axis(x, axis, keep, temperature=temperature, log=False)
 
 
+@explained
 def log_softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float = 1.0) -> Tensor:
-    """x/τ - ln Σ exp(x/τ) over an axis, -∞ where not `keep`  (E05).
+    """x/τ - ln Σ exp(x/τ) over an axis, τ the `temperature`  (E05).  (..., C) -> (..., C)
+
+    Where not `keep` it is -∞, without a gradient. Raises AxisError for an axis that is not there, ShapeError where
+    `keep` does not broadcast to x, DtypeError for integers and a `keep` that is not bool, ValueError for τ ≤ 0.
 
     >>> tn.log_softmax([0.0])
     Tensor([0.])
@@ -56,43 +67,49 @@ def log_softmax(x: Any, *, axis: int = -1, keep: Any = None, temperature: float 
 
 def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
     x = _tensor(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"{'log_' * hyper['log']}softmax: there is no axis {axis} in shape {x.shape}")
-    last = axis in (-1, x.ndim - 1)
+    axis = axis_of("log_softmax" if hyper["log"] else "softmax", x.shape, axis)
+    last = axis == x.ndim - 1
     rows = x if last else moveaxis(x, axis, -1)
     if keep is not None:
         keep = as_array(keep)
         try:
             keep = namespace(keep).broadcast_to(keep, x.shape)
         except ValueError as error:
-            raise ShapeError(f"softmax of {x.shape}: keep of shape {keep.shape} does not broadcast to it") from error
+            raise ShapeError(f"keep of shape {keep.shape} does not broadcast to x of shape {x.shape}") from error
         keep = (keep if last else namespace(keep).moveaxis(keep, axis, -1)).reshape(_rows(rows.shape))
     y = _shaped(_softmax(_shaped(rows, _rows(rows.shape)), keep, **hyper), rows.shape)
     return y if last else moveaxis(y, -1, axis)
 
 
+@explained
 def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
-    """L_n = -ln softmax(x_n)[target_n], one loss a row, 0 where ignored.  (..., C), (...) -> (...)  (E06, E45)
+    """L_n = -ln softmax(x_n)[target_n], one loss a row  (E06, E45).  (..., C), (...) -> (...)
+
+    A target `ignore_index` has a loss and a gradient of 0; smoothed by ε: (1 - ε) L - ε/C Σ ln softmax(x). Raises
+    ShapeError where x and target do not fit, IndexError for a target that is no class, DtypeError for integer x and for
+    targets that are not int32 or int64, ValueError for ε outside [0, 1].
 
     >>> tn.cross_entropy([[1e3, 0.0]], [0])
     Tensor([0.])
     """
     x, target = _tensor(x), as_array(target)
-    if target.shape != x.shape[:-1]:
+    if not x.ndim or target.shape != x.shape[:-1]:
         raise ShapeError(f"cross_entropy: logits {x.shape} need targets of shape {x.shape[:-1]}, got {target.shape}")
     hyper = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     return _shaped(_cross_entropy(_shaped(x, _rows(x.shape)), target.reshape(-1), **hyper), target.shape)
 
 
+@explained
 def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activation: str = "none") -> Tensor:
-    """y = act(x Wᵀ + b) + residual.  (..., K), (N, K), (N,), (..., N) -> (..., N)  (E12, E40)
+    """y = act(x Wᵀ + b) + residual  (E12, E40).  (..., K), (N, K), (N,), (..., N) -> (..., N)
 
-    `activation` is none, relu, gelu or gelu_tanh.
+    `activation` is none, relu (its derivative at 0 is 0), gelu or gelu_tanh. Raises ShapeError where the sizes do not
+    fit, DtypeError for integers, ValueError for another activation.
 
     >>> tn.linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
     Tensor([[11.5]])
     """
-    x, weight, bias, residual = _one_dtype(x, weight, bias, residual)
+    x, weight, bias, residual = _one_dtype(_tensor(x), _tensor(weight), bias, residual)
     if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input {x.shape} and weight {weight.shape}: the last sizes must agree")
     shape = (*x.shape[:-1], weight.shape[0])
@@ -102,15 +119,17 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activ
     return _shaped(_matmul(rows, weight, bias, residual, activation=activation, transpose_w=True), shape)
 
 
+@explained
 def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: float = 1e-5) -> Any:
     """y = γ (h - mean h) / √(var h + ε) + β over the last axis, h = x + residual  (E41, E42).
 
-    (..., C), (C,), (C,) -> (..., C); with a residual of the shape of x, the pair (y, h).
+    (..., C), (C,), (C,) -> (..., C); with a residual of the shape of x, the pair (y, h). Raises ShapeError where the
+    sizes do not fit, DtypeError for integers.
 
     >>> tn.layer_norm([[-1.0, 1.0]], [2.0, 2.0], [0.0, 0.0], eps=0.0)
     Tensor([[-2.,  2.]])
     """
-    x, gamma, beta, residual = _one_dtype(x, gamma, beta, residual)
+    x, gamma, beta, residual = _one_dtype(_tensor(x), _tensor(gamma), _tensor(beta), residual)
     if not x.ndim:
         raise ShapeError("layer_norm needs at least one axis, got a scalar")
     if residual is not None and residual.shape != x.shape:
@@ -122,6 +141,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: floa
     return _shaped(y, x.shape), _shaped(h, x.shape)
 
 
+@explained
 def attention(
     q: Any,
     k: Any,
@@ -138,12 +158,16 @@ def attention(
 
     (B, H, T, D), (B, H, S, D), (B, H, S, Dv) -> (B, H, T, Dv). `keep` (True = may attend) broadcasts to (B, H, T, S);
     `key_lengths` (B,) counts valid keys; `causal` lets query i see keys j <= i + S - T. A query that may attend to
-    nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight.
+    nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight. Raises ShapeError
+    where the shapes do not fit, IndexError for key lengths beyond 0 … S, DtypeError for integer Q, K, V and masks that
+    are not bool, ValueError for a dropout outside [0, 1).
 
     >>> tn.attention([[[[1.0]]]], [[[[1.0], [1.0]]]], [[[[2.0], [4.0]]]])
     Tensor([[[[3.]]]])
     """
-    q, k, v = _one_dtype(q, k, v)
+    q, k, v = _one_dtype(_tensor(q), _tensor(k), _tensor(v))
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (B, H, T, D) and so on, four axes")
     if not 0 <= dropout < 1:
         raise ValueError(f"attention: dropout must be in [0, 1), got {dropout}")
     mask = None
@@ -156,8 +180,13 @@ def attention(
     return _attention(q, k, v, keep, lengths, causal=causal, scale=scale, dropout=mask)
 
 
+@explained
 def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Tensor:
-    """The rows of a table at integer indices; the gradient of `padding_idx` is 0.  (V, D), (...) -> (..., D)  (E02)
+    """The rows of a table at integer indices  (E02).  (V, D), (...) -> (..., D)
+
+    Repeated rows sum their gradients; that of `padding_idx` is 0. Raises IndexError for a row that is not there,
+    ShapeError for a table that is no matrix, DtypeError for an integer table and for indices that are not int32 or
+    int64.
 
     >>> tn.embedding([[1.0, 2.0], [3.0, 4.0]], [1])
     Tensor([[3., 4.]])
@@ -165,8 +194,12 @@ def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Te
     return _embedding(_tensor(table), as_array(indices), padding_idx=padding_idx)
 
 
+@explained
 def dropout(x: Any, p: float, *, generator: random.Generator | None = None) -> Tensor:
-    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16).
+    """y = x m / (1 - p), m = 1 with probability 1 - p, else 0  (E16).  (...) -> (...)
+
+    The gradient has the same mask and scale. Raises ValueError for p outside [0, 1], DtypeError for what is no array or
+    number.
 
     >>> tn.dropout([1.0, 2.0], 0.0)
     Tensor([1., 2.])

@@ -9,10 +9,12 @@ from nlp_kernels.errors import DtypeError, ShapeError
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import is_array
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.operators import plain_index
 from tinygrad_nlp.autograd.sweep import Piece
 from tinygrad_nlp.autograd.tensor import Tensor
 from tinygrad_nlp.ops.joining import Joining
+from tinygrad_nlp.ops.recording import axis_of
 from tinygrad_nlp.ops.searching import argsort
 
 __all__ = ["getitem", "scatter_add", "sort", "take", "take_along_axis"]
@@ -22,7 +24,10 @@ _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 @primitive
 def getitem(x, index):
-    """x[index]: integers, slices, None, ..., boolean and integer arrays
+    """x[index]: integers, slices, None, ..., boolean and integer arrays.  (N, C) -> (C,) for an integer
+
+    A place that is read twice gets the sum of both gradients. Raises IndexError for an index that x does not have,
+    DtypeError for what is no array or number.
 
     >>> tn.getitem([1.0, 2.0, 3.0], slice(1, None))
     Tensor([2., 3.])
@@ -75,8 +80,13 @@ def _put_forward(xp, arrays, how):
 _put = _Put("put", _put_forward, lambda g, shapes, how: [g[i] for i in how[1]])
 
 
+@explained
 def take(x, indices, *, axis=None):
-    """The slices of x at integer indices along an axis (optional for one axis); repeats sum in the gradient.
+    """The slices of x at integer indices along an axis, optional for one.  (N, C), (M,) -> (M, C) for axis=0
+
+    A slice that is taken twice gets the sum of both gradients. Raises AxisError for an axis that is not there,
+    ShapeError where it is missing, IndexError for an index that is not there, DtypeError for indices that are no
+    integers.
 
     >>> tn.take([1.0, 2.0, 3.0], [2, 0])
     Tensor([3., 1.])
@@ -102,8 +112,12 @@ def _(g, x_shape, indices, axis):
     return xp.moveaxis(xp.reshape(scatter(rows, _from_0(indices.reshape(-1), n), n), (n, *before, *after)), 0, axis)
 
 
+@explained
 def scatter_add(updates, indices, n_rows):
-    """T[r] = Σ_{n: indices[n] = r} updates[n].  (N, D), (N,) -> (n_rows, D)  (E02)
+    """T[r] = Σ_{n: indices[n] = r} updates[n]  (E02).  (N, D), (N,) -> (n_rows, D)
+
+    Raises ShapeError where the shapes do not fit, IndexError for a row that is not there, DtypeError for indices that
+    are no integers.
 
     >>> tn.scatter_add([[1.0], [2.0], [4.0]], [0, 0, 1], 2)
     Tensor([[3.],
@@ -124,8 +138,13 @@ def _(g, indices):  # row n went to row indices[n]
     return namespace(g).take(g, indices, axis=0)
 
 
+@explained
 def take_along_axis(x, indices, *, axis=-1):
-    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis; other axes broadcast.
+    """y[..., i, ...] = x[..., indices[..., i, ...], ...] along an axis.  (N, C), (N, K) -> (N, K) for axis=1
+
+    The other axes broadcast; an element that is taken twice gets the sum of both gradients. Raises AxisError for an
+    axis that is not there, ShapeError for another number of axes, IndexError for an index that is not there, DtypeError
+    for indices that are no integers.
 
     >>> tn.take_along_axis([[1.0, 2.0]], [[1]], axis=1)
     Tensor([[2.]])
@@ -146,12 +165,17 @@ def _(g, x_shape, indices, axis):
     return Piece(tuple(places), g, _put)
 
 
+@explained
 def sort(x, *, axis=-1, descending=False, stable=True):
-    """The elements in order along an axis; equal ones keep theirs.
+    """The elements in order along an axis.  (..., N, ...) -> (..., N, ...)
+
+    Equal ones keep their order, also descending; the gradient returns to where each came from. Raises AxisError for an
+    axis that is not there, DtypeError for what is no array or number.
 
     >>> tn.sort([3.0, 1.0, 2.0])
     Tensor([1., 2., 3.])
     """
+    axis = axis_of("sort", as_array(x).shape, axis)
     return take_along_axis(x, argsort(x, axis=axis, descending=descending, stable=stable), axis=axis)
 
 

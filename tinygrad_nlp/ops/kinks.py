@@ -9,7 +9,9 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def abs(x):
-    """|x|; derivative 0 at 0
+    """|x|.  (...) -> (...)
+
+    The derivative at 0 is 0. Raises DtypeError for what is no array or number.
 
     >>> tn.abs([-1.0, 2.0])
     Tensor([1., 2.])
@@ -24,7 +26,10 @@ def _(g, x):  # d|x|/dx = sign x
 
 @elementwise
 def copysign(a, b):
-    """|a| with the sign of b; derivative 0 at a = 0, and none by b
+    """|a| with the sign of b.  (...), (...) -> broadcast
+
+    The derivative by a is 0 at a = 0; there is none by b. Raises ShapeError where the shapes do not broadcast,
+    DtypeError for what is no array or number.
 
     >>> tn.copysign([1.0, 2.0], [-1.0, 1.0])
     Tensor([-1.,  2.])
@@ -40,7 +45,10 @@ def _(g, y, a):  # d/da = sign a sign b
 
 @elementwise
 def maximum(a, b):
-    """the larger one; at a tie the gradient is shared equally
+    """max(a, b).  (...), (...) -> broadcast
+
+    At a tie each gets half of the gradient. Raises ShapeError where the shapes do not broadcast, DtypeError for what is
+    no array or number.
 
     >>> tn.maximum([1.0, 5.0], 3)
     Tensor([3., 5.])
@@ -50,7 +58,10 @@ def maximum(a, b):
 
 @elementwise
 def minimum(a, b):
-    """the smaller one; at a tie the gradient is shared equally
+    """min(a, b).  (...), (...) -> broadcast
+
+    At a tie each gets half of the gradient. Raises ShapeError where the shapes do not broadcast, DtypeError for what is
+    no array or number.
 
     >>> tn.minimum([1.0, 5.0], 3)
     Tensor([1., 3.])
@@ -85,7 +96,10 @@ def _(g, a, b):  # 1[b < a] + ½[a = b]
 
 @elementwise
 def clip(x, min=None, max=None):
-    """x held between min and max; derivative 1 inside and at the bounds, 0 outside, where a bound's is 1
+    """min(max(x, lo), hi), lo = `min` and hi = `max`, either may be missing.  (...), (...), (...) -> broadcast
+
+    The derivative by x is 1 inside and at the bounds and 0 outside, where that of the bound is 1. Raises ShapeError
+    where the shapes do not broadcast, DtypeError for what is no array or number.
 
     >>> tn.clip([-1.0, 0.5, 2.0], 0, 1)
     Tensor([0. , 0.5, 1. ])
@@ -115,7 +129,10 @@ def _(g, x, min, max):  # 1[x > max], or min > max, which max wins
 
 @elementwise
 def where(condition, a, b):
-    """a where the condition holds, else b; the gradient reaches only what was chosen
+    """a where the condition holds, else b.  (...), (...), (...) -> broadcast
+
+    The gradient reaches only what was chosen, and none the condition. Raises ShapeError where the shapes do not
+    broadcast, DtypeError for what is no array or number.
 
     >>> tn.where([True, False], [1.0, 2.0], 0)
     Tensor([1., 0.])

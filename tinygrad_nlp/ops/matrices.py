@@ -1,9 +1,11 @@
 """Functions of matrices, that is of the last two axes."""
 
 import math
+from operator import index
 
 from nlp_kernels.errors import ShapeError
 
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops import kinks, reduction
 from tinygrad_nlp.ops.creation import arange, asarray
 from tinygrad_nlp.ops.indexing import getitem
@@ -11,20 +13,26 @@ from tinygrad_nlp.ops.indexing import getitem
 __all__ = ["diagonal", "matrix_norm", "trace"]
 
 
+@explained
 def diagonal(x, *, offset=0):
     """y[..., i] = x[..., i, i + offset].  (..., N, M) -> (..., min(N, M)) for offset 0
+
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array or offset.
 
     >>> tn.diagonal([[1.0, 2.0], [3.0, 4.0]])
     Tensor([1., 4.])
     """
     x = _matrices("diagonal", x)
-    row, column = max(-offset, 0), max(offset, 0)
+    row, column = max(-index(offset), 0), max(offset, 0)
     i = arange(max(min(x.shape[-2] - row, x.shape[-1] - column), 0), device=x.device)
     return getitem(x, (..., i + row, i + column))
 
 
+@explained
 def trace(x, *, offset=0, dtype=None):
     """Σ_i x[..., i, i + offset].  (..., N, M) -> (...)
+
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array, offset or dtype.
 
     >>> tn.trace([[1.0, 2.0], [3.0, 4.0]])
     Tensor(5.)
@@ -32,11 +40,13 @@ def trace(x, *, offset=0, dtype=None):
     return reduction.sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
+@explained
 def matrix_norm(x, *, keepdims=False, ord="fro"):
     """The norm of each matrix: "fro" (Σ x²)^(1/2), inf the largest row sum of |x|, 1 the largest column sum.
 
-    -inf and -1 take the smallest. (..., N, M) -> (...). Derivative 0 of "fro" at the origin; ties share equally. The
-    norms of singular values (2, -2, "nuc") are not offered: ValueError.
+    -inf and -1 take the smallest. (..., N, M) -> (...). The derivative of "fro" at the origin is 0; ties share equally.
+    The norms of singular values (2, -2, "nuc") are not offered. Raises ShapeError for fewer than two axes, ValueError
+    for another `ord`, DtypeError for what is no array or number.
 
     >>> tn.matrix_norm([[3.0, 0.0], [0.0, 4.0]])
     Tensor(5.)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
+
+from nlp_kernels.errors import AxisError
 
 from tinygrad_nlp.autograd.anomaly import check_forward
 from tinygrad_nlp.autograd.modes import ANOMALY, RECORD, mode
@@ -25,3 +28,11 @@ def record(function: Any, sources: Sequence, inputs: Sequence, kept: tuple, y: A
     if not several:
         return wrap(y, node)
     return tuple(None if a is None else wrap(a, node and Output(node, i, a.shape)) for i, a in enumerate(outputs))
+
+
+def axis_of(function: str, shape: tuple[int, ...], axis: Any) -> int:
+    """The axis, counted from the front; raises AxisError for one that is not there."""
+    n, axis = len(shape), index(axis)
+    if not -n <= axis < n:
+        raise AxisError(f"{function} of {shape}: there is no axis {axis}")
+    return axis % n

@@ -5,9 +5,11 @@ import math
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import broadcast
 from tinygrad_nlp.autograd.convert import as_array
-from tinygrad_nlp.ops.arithmetic import divide, pow, sqrt, square, subtract
+from tinygrad_nlp.autograd.explain import explained
+from tinygrad_nlp.ops.arithmetic import divide, subtract
 from tinygrad_nlp.ops.comparison import not_equal
 from tinygrad_nlp.ops.kinks import abs, where
+from tinygrad_nlp.ops.powers import pow, sqrt, square
 from tinygrad_nlp.ops.shape import astype
 
 __all__ = ["logsumexp", "max", "mean", "min", "prod", "std", "sum", "var", "vector_norm"]
@@ -15,7 +17,9 @@ __all__ = ["logsumexp", "max", "mean", "min", "prod", "std", "sum", "var", "vect
 
 @primitive
 def sum(x, *, axis=None, dtype=None, keepdims=False):
-    """Σ x over the axes, all by default
+    """Σ x over the axes, all by default.  (N, C) -> (), or (C,) for axis=0
+
+    Raises AxisError for an axis that is not there, DtypeError for what is no array or dtype.
 
     >>> tn.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     Tensor([4., 6.])
@@ -31,7 +35,10 @@ def _(g, x_shape, x_dtype, axis):  # every summand receives the sum's gradient
 
 @primitive
 def mean(x, *, axis=None, keepdims=False):
-    """Σ x / n over the axes
+    """Σ x / n over the axes, all by default.  (N, C) -> (), or (C,) for axis=0
+
+    NaN where there is nothing to average. Raises AxisError for an axis that is not there, DtypeError for what is no
+    array or number.
 
     >>> tn.mean([1.0, 2.0, 6.0])
     Tensor(3.)
@@ -48,7 +55,10 @@ def _(g, x_shape, axis):  # 1/n each
 
 @primitive
 def prod(x, *, axis=None, dtype=None, keepdims=False):
-    """Π x over the axes
+    """Π x over the axes, all by default.  (N, C) -> (), or (C,) for axis=0
+
+    The derivative is the product of the other factors, also where some are 0. Raises AxisError for an axis that is not
+    there, DtypeError for what is no array or dtype.
 
     >>> tn.prod([2.0, 3.0])
     Tensor(6.)
@@ -73,7 +83,10 @@ def _(g, y, x, axis):  # the product of the other factors: y/x_i, without the di
 
 @primitive
 def max(x, *, axis=None, keepdims=False):
-    """the largest element; ties share the gradient equally
+    """The largest element over the axes, all by default.  (N, C) -> (), or (C,) for axis=0
+
+    Ties share the gradient equally. Raises AxisError for an axis that is not there, ShapeError where there is no
+    element, DtypeError for what is no array or number.
 
     >>> tn.max([[1.0, 2.0], [3.0, 0.0]], axis=0)
     Tensor([3., 2.])
@@ -83,7 +96,10 @@ def max(x, *, axis=None, keepdims=False):
 
 @primitive
 def min(x, *, axis=None, keepdims=False):
-    """the smallest element; ties share the gradient equally
+    """The smallest element over the axes, all by default.  (N, C) -> (), or (C,) for axis=0
+
+    Ties share the gradient equally. Raises AxisError for an axis that is not there, ShapeError where there is no
+    element, DtypeError for what is no array or number.
 
     >>> tn.min([1.0, 2.0])
     Tensor(1.)
@@ -99,8 +115,11 @@ def _(g, y, x, axis):  # 1[x = y] / (number of ties)
     return chosen * (xp.reshape(g, shape) / xp.sum(chosen, axis=axis, keepdims=True))
 
 
+@explained
 def var(x, *, axis=None, correction=0.0, keepdims=False):
-    """Σ (x - mean)² / (n - correction), in two passes
+    """Σ (x - mean x)² / (n - correction) over the axes, in two passes.  (N, C) -> (), or (C,) for axis=0
+
+    Raises AxisError for an axis that is not there, DtypeError for what is no array or number.
 
     >>> tn.var([1.0, 3.0])
     Tensor(1.)
@@ -111,8 +130,12 @@ def var(x, *, axis=None, correction=0.0, keepdims=False):
     return divide(total, n if n > 0 else 0)
 
 
+@explained
 def std(x, *, axis=None, correction=0.0, keepdims=False):
-    """var(x)^(1/2); derivative 0 where all elements are equal
+    """var(x)^(1/2) over the axes.  (N, C) -> (), or (C,) for axis=0
+
+    The derivative is 0 where all elements are equal. Raises AxisError for an axis that is not there, DtypeError for
+    what is no array or number.
 
     >>> tn.std([1.0, 3.0])
     Tensor(1.)
@@ -120,10 +143,13 @@ def std(x, *, axis=None, correction=0.0, keepdims=False):
     return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
 
 
+@explained
 def vector_norm(x, *, axis=None, keepdims=False, ord=2):
-    """(Σ |x|^p)^(1/p) over the axes, p = `ord`; derivative 0 at the origin
+    """(Σ |x|^p)^(1/p) over the axes, p = `ord`.  (N, C) -> (), or (C,) for axis=0
 
-    ±∞ stands for the largest and the smallest |x|, and 0 for the number of x that are not 0, which has no gradient.
+    ±∞ stands for the largest and the smallest |x|, 0 for the number of x that are not 0, which has no gradient. The
+    derivative at the origin is 0. Raises AxisError for an axis that is not there, DtypeError for what is no array, or
+    an `ord` that is no number.
 
     >>> tn.vector_norm([3.0, 4.0])
     Tensor(5.)
@@ -146,7 +172,10 @@ def _root(x, p):
 
 @primitive
 def logsumexp(x, *, axis=None, keepdims=False):
-    """ln Σ e^x = m + ln Σ e^(x - m), m = max x; -∞, and no gradient, where all elements are -∞
+    """ln Σ e^x = m + ln Σ e^(x - m), m = max x.  (N, C) -> (), or (C,) for axis=0
+
+    -∞, with a gradient of 0, where all elements are -∞. Raises AxisError for an axis that is not there, DtypeError for
+    what is no array or number.
 
     >>> tn.logsumexp([1e3, 0.0])
     Tensor(1000.)

@@ -1,11 +1,10 @@
 """Shape functions move values; their gradients move them back."""
 
 from tinygrad_nlp.autograd import namespace, primitive
-from tinygrad_nlp.ops.joining import Joining
+from tinygrad_nlp.autograd.explain import explained
 
 __all__ = [
     "astype",
-    "concat",
     "expand_dims",
     "flip",
     "matrix_transpose",
@@ -14,16 +13,17 @@ __all__ = [
     "reshape",
     "roll",
     "squeeze",
-    "stack",
     "tril",
     "triu",
-    "unstack",
 ]
 
 
 @primitive
 def reshape(x, shape, *, copy=None):
-    """the same elements in row-major order under another shape; one size may be -1
+    """The same elements in row-major order under another shape; one size may be -1.  (2, 3), (3, 2) -> (3, 2)
+
+    Raises ShapeError for a shape of another size, or where `copy=False` cannot be, DtypeError for what is no array or
+    shape.
 
     >>> tn.reshape([1.0, 2.0, 3.0, 4.0], (2, 2))
     Tensor([[1., 2.],
@@ -39,12 +39,14 @@ def _(g, x_shape):
 
 @primitive
 def permute_dims(x, axes):
-    """axis i of the result is axis axes[i] of x
+    """Axis i of the result is axis axes[i] of x.  (A, B, C), (2, 0, 1) -> (C, A, B)
+
+    Raises ShapeError for axes that are no permutation, DtypeError for what is no array or axes.
 
     >>> tn.permute_dims(tn.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    return x.transpose(axes)
+    return x.transpose(tuple(axes))
 
 
 @permute_dims.vjp("x")
@@ -55,7 +57,9 @@ def _(g, axes):  # the inverse permutation
 
 @primitive
 def matrix_transpose(x):
-    """the last two axes exchanged.  (..., N, C) -> (..., C, N)
+    """y[..., j, i] = x[..., i, j].  (..., N, C) -> (..., C, N)
+
+    Raises AxisError for fewer than two axes, DtypeError for what is no array or number.
 
     >>> tn.matrix_transpose([[1.0, 2.0]])
     Tensor([[1.],
@@ -71,7 +75,9 @@ def _(g):
 
 @primitive
 def moveaxis(x, source, destination):
-    """axes moved to new places, the others in order
+    """Axes moved to new places, the others in order.  (A, B, C), 0, -1 -> (B, C, A)
+
+    Raises AxisError for an axis that is not there, DtypeError for what is no array or axis.
 
     >>> tn.moveaxis(tn.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
@@ -86,7 +92,9 @@ def _(g, source, destination):
 
 @primitive
 def expand_dims(x, axis=0):
-    """a new axis of size 1
+    """A new axis of size 1.  (N, C) -> (1, N, C) for axis 0
+
+    Raises AxisError for a place that is not there, DtypeError for what is no array or axis.
 
     >>> tn.expand_dims([1.0, 2.0], axis=1).shape
     (2, 1)
@@ -101,7 +109,10 @@ def _(g, x_shape):
 
 @primitive
 def squeeze(x, axis):
-    """axes of size 1 taken away
+    """Axes of size 1 taken away.  (1, C), 0 -> (C,)
+
+    Raises AxisError for an axis that is not there, ShapeError for one of another size, DtypeError for what is no array
+    or axis.
 
     >>> tn.squeeze([[1.0]], 0)
     Tensor([1.])
@@ -116,7 +127,9 @@ def _(g, x_shape):
 
 @primitive
 def flip(x, *, axis=None):
-    """the order reversed along axes
+    """The order reversed along axes, all by default.  (...) -> (...)
+
+    Raises AxisError for an axis that is not there, DtypeError for what is no array or axis.
 
     >>> tn.flip([1.0, 2.0])
     Tensor([2., 1.])
@@ -131,7 +144,10 @@ def _(g, axis):
 
 @primitive
 def roll(x, shift, *, axis=None):
-    """elements shifted round along axes
+    """y[(i + shift) mod N] = x[i] along axes, or in the flattened array.  (..., N, ...) -> (..., N, ...)
+
+    Raises AxisError for an axis that is not there, ShapeError where shifts and axes do not pair up, DtypeError for what
+    is no array or number.
 
     >>> tn.roll([1.0, 2.0, 3.0], 1)
     Tensor([3., 1., 2.])
@@ -147,13 +163,21 @@ def _(g, shift, axis):
 
 @primitive
 def tril(x, *, k=0):
-    """the lower triangle, zero above diagonal k
+    """x[..., i, j] where j ≤ i + k, else 0.  (..., N, M) -> (..., N, M)
+
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array or k.
 
     >>> tn.tril([[1.0, 2.0], [3.0, 4.0]])
     Tensor([[1., 0.],
             [3., 4.]])
     """
+    _matrix(x)
     return namespace(x).tril(x, k=k)
+
+
+def _matrix(x):
+    if x.ndim < 2:
+        raise ValueError("a matrix is needed")
 
 
 @tril.vjp("x")
@@ -163,12 +187,15 @@ def _(g, k):
 
 @primitive
 def triu(x, *, k=0):
-    """the upper triangle, zero below diagonal k
+    """x[..., i, j] where j ≥ i + k, else 0.  (..., N, M) -> (..., N, M)
+
+    Raises ShapeError for fewer than two axes, DtypeError for what is no array or k.
 
     >>> tn.triu([[1.0, 2.0], [3.0, 4.0]])
     Tensor([[1., 2.],
             [0., 4.]])
     """
+    _matrix(x)
     return namespace(x).triu(x, k=k)
 
 
@@ -177,8 +204,12 @@ def _(g, k):
     return namespace(g).triu(g, k=k)
 
 
+@explained
 def astype(x, dtype, /, *, copy=True, device=None):
-    """x in another dtype; the gradient returns in the dtype of x, and none from integers
+    """x in another dtype.  (...) -> (...)
+
+    The gradient returns in the dtype of x; none flows through integers and bools. Raises DtypeError for what is no
+    array or dtype of numbers, DeviceError for no such device.
 
     >>> tn.astype([1.5, 2.5], tn.int64)
     Tensor([1, 2])
@@ -197,57 +228,3 @@ _astype.primitive.__name__ = _astype.__name__ = "astype"
 @_astype.vjp("x")
 def _(g, x_dtype):
     return namespace(g).astype(g, x_dtype)
-
-
-@primitive(several=True)
-def unstack(x, *, axis=0):
-    """the slices x[0], x[1], … along an axis, as a tuple
-
-    >>> tn.unstack([1.0, 2.0])
-    (Tensor(1.), Tensor(2.))
-    """
-    return tuple(namespace(x).unstack(x, axis=axis))
-
-
-@unstack.vjp("x")
-def _(gs, axis):
-    return namespace(gs[0]).stack(gs, axis=axis)
-
-
-def concat(arrays, /, *, axis=0):
-    """arrays laid end to end along an axis; axis=None flattens them first
-
-    >>> tn.concat([[1.0], [2.0, 3.0]])
-    Tensor([1., 2., 3.])
-    """
-    if axis is None:
-        arrays, axis = [reshape(x, (-1,)) for x in arrays], 0
-    return _concat(arrays, axis)
-
-
-def _slices(g, shapes, axis):
-    """What each array of a concatenation receives: its own stretch."""
-    axis, start, parts = axis % g.ndim, 0, []
-    for shape in shapes:
-        index = (slice(None),) * axis + (slice(start, start + shape[axis]),)
-        parts.append(g[index])
-        start += shape[axis]
-    return parts
-
-
-_concat = Joining("concat", lambda xp, arrays, axis: xp.concat(arrays, axis=axis), _slices)
-_stack = Joining(
-    "stack",
-    lambda xp, arrays, axis: xp.stack(arrays, axis=axis),
-    lambda g, shapes, axis: namespace(g).unstack(g, axis=axis),
-)
-
-
-def stack(arrays, /, *, axis=0):
-    """arrays of one shape laid along a new axis
-
-    >>> tn.stack([[1.0, 2.0], [3.0, 4.0]])
-    Tensor([[1., 2.],
-            [3., 4.]])
-    """
-    return _stack(arrays, axis)

@@ -10,7 +10,9 @@ elementwise = primitive(broadcasts=True)
 
 @elementwise
 def sin(x):
-    """sin x, x in radians
+    """sin x, x in radians.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.sin(0.0)
     Tensor(0.)
@@ -25,7 +27,9 @@ def _(g, x):  # d(sin x)/dx = cos x
 
 @elementwise
 def cos(x):
-    """cos x, x in radians
+    """cos x, x in radians.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.cos(0.0)
     Tensor(1.)
@@ -40,7 +44,9 @@ def _(g, x):  # d(cos x)/dx = -sin x
 
 @elementwise
 def tan(x):
-    """tan x, x in radians
+    """tan x, x in radians.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.tan(0.0)
     Tensor(0.)
@@ -55,7 +61,9 @@ def _(g, y):  # d(tan x)/dx = 1 + tan^2 x
 
 @elementwise
 def asin(x):
-    """arcsin x
+    """arcsin x, NaN beyond |x| ≤ 1.  (...) -> (...)
+
+    The derivative is infinite at ±1, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.asin(0.0)
     Tensor(0.)
@@ -70,7 +78,9 @@ def _(g, x):  # d(asin x)/dx = (1 - x^2)^(-1/2)
 
 @elementwise
 def acos(x):
-    """arccos x
+    """arccos x, NaN beyond |x| ≤ 1.  (...) -> (...)
+
+    The derivative is infinite at ±1, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.acos(1.0)
     Tensor(0.)
@@ -85,7 +95,9 @@ def _(g, x):  # d(acos x)/dx = -(1 - x^2)^(-1/2)
 
 @elementwise
 def atan(x):
-    """arctan x
+    """arctan x.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.atan(0.0)
     Tensor(0.)
@@ -100,7 +112,10 @@ def _(g, x):  # d(atan x)/dx = 1/(1 + x^2)
 
 @elementwise
 def atan2(a, b):
-    """the angle of the point (b, a)
+    """The angle of the point (b, a), from -π to π.  (...), (...) -> broadcast
+
+    The derivatives are undefined at the origin, but 0 for a cotangent of 0. Raises ShapeError where the shapes do not
+    broadcast, DtypeError for what is no array or number.
 
     >>> tn.atan2(0.0, 1.0)
     Tensor(0.)
@@ -122,7 +137,9 @@ def _(g, a, b):  # d/db = -a/(a^2 + b^2)
 
 @elementwise
 def sinh(x):
-    """(e^x - e^-x) / 2
+    """(e^x - e^-x) / 2.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.sinh(0.0)
     Tensor(0.)
@@ -137,7 +154,9 @@ def _(g, x):  # d(sinh x)/dx = cosh x
 
 @elementwise
 def cosh(x):
-    """(e^x + e^-x) / 2
+    """(e^x + e^-x) / 2.  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.cosh(0.0)
     Tensor(1.)
@@ -152,7 +171,9 @@ def _(g, x):  # d(cosh x)/dx = sinh x
 
 @elementwise
 def tanh(x):
-    """(e^x - e^-x) / (e^x + e^-x)  (E13)
+    """(e^x - e^-x) / (e^x + e^-x)  (E13).  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.tanh(1e3)
     Tensor(1.)
@@ -167,7 +188,9 @@ def _(g, y):  # d(tanh x)/dx = 1 - tanh^2 x
 
 @elementwise
 def asinh(x):
-    """ln(x + (x^2 + 1)^(1/2))
+    """ln(x + (x² + 1)^(1/2)).  (...) -> (...)
+
+    Raises DtypeError for what is no array or number.
 
     >>> tn.asinh(0.0)
     Tensor(0.)
@@ -182,7 +205,9 @@ def _(g, x):  # d(asinh x)/dx = (x^2 + 1)^(-1/2)
 
 @elementwise
 def acosh(x):
-    """ln(x + (x^2 - 1)^(1/2)), x >= 1
+    """ln(x + (x² - 1)^(1/2)), NaN below 1.  (...) -> (...)
+
+    The derivative is infinite at 1, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.acosh(1.0)
     Tensor(0.)
@@ -197,7 +222,9 @@ def _(g, x):  # d(acosh x)/dx = (x^2 - 1)^(-1/2)
 
 @elementwise
 def atanh(x):
-    """ln((1 + x)/(1 - x)) / 2
+    """ln((1 + x)/(1 - x)) / 2, NaN beyond |x| ≤ 1.  (...) -> (...)
+
+    The derivative is infinite at ±1, but 0 for a cotangent of 0. Raises DtypeError for what is no array or number.
 
     >>> tn.atanh(0.0)
     Tensor(0.)

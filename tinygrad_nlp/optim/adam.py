@@ -15,7 +15,14 @@ from tinygrad_nlp.optim.optimizer import Optimizer, zeros
 class Adam(Optimizer):
     """m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², θ ← θ - η (m/(1-β₁ᵗ)) / (√(v/(1-β₂ᵗ)) + ε), t from 1  (E55).
 
-    Here weight decay is L2 regularisation: g is the gradient plus λθ (Kingma and Ba 2015, arXiv:1412.6980).
+    Here weight decay is L2 regularisation: g is the gradient plus λθ (Kingma and Ba 2015, arXiv:1412.6980). Raises
+    TypeError and ValueError as Optimizer does, ValueError unless η, ε, λ >= 0 and 0 <= β₁, β₂ < 1.
+
+    >>> p = nn.Parameter([1.0])
+    >>> p.grad = tn.Tensor([4.0])
+    >>> optim.Adam([p], lr=0.25).step()
+    >>> p
+    Tensor([0.75], requires_grad=True)
     """
 
     decoupled = False
@@ -35,8 +42,7 @@ class Adam(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
-        betas = group["betas"]
-        self._require(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers in [0, 1)")
+        self._require(group, "betas", _are_rates, "two numbers in [0, 1)")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "exp_avg": zeros(p), "exp_avg_sq": zeros(p)}
@@ -54,7 +60,13 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: θ ← θ - η (m̂ / (√v̂ + ε) + λθ), m and v of the gradient alone  (E55).
 
-    Loshchilov and Hutter 2019, arXiv:1711.05101.
+    Loshchilov and Hutter 2019, arXiv:1711.05101. Raises TypeError and ValueError as Adam does.
+
+    >>> p = nn.Parameter([1.0])
+    >>> p.grad = tn.Tensor([4.0])
+    >>> optim.AdamW([p], lr=0.25, weight_decay=1.0).step()
+    >>> p
+    Tensor([0.5], requires_grad=True)
     """
 
     decoupled = True
@@ -70,3 +82,7 @@ class AdamW(Adam):
         maximize: bool = False,
     ):
         super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
+
+
+def _are_rates(betas: tuple[float, float]) -> bool:
+    return len(betas) == 2 and all(0 <= b < 1 for b in betas)

@@ -13,7 +13,14 @@ from tinygrad_nlp.optim.optimizer import Optimizer, filled, zeros
 class Adagrad(Optimizer):
     """s ← s + g², θ ← θ - η/(1 + (t-1)δ) · g / (√s + ε), δ `lr_decay`, t from 1  (E55; Duchi et al. 2011).
 
-    Weight decay is L2 regularisation: g is the gradient plus λθ.
+    s begins as `initial_accumulator_value`. Weight decay is L2 regularisation: g is the gradient plus λθ. Raises
+    TypeError and ValueError as Optimizer does, ValueError for a negative hyperparameter.
+
+    >>> p = nn.Parameter([1.0])
+    >>> p.grad = tn.Tensor([4.0])
+    >>> optim.Adagrad([p], lr=0.25).step()
+    >>> p
+    Tensor([0.75], requires_grad=True)
     """
 
     def __init__(
@@ -33,7 +40,7 @@ class Adagrad(Optimizer):
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
         for name in ("lr_decay", "initial_accumulator_value"):
-            self._require(group, name, group[name] >= 0, "not negative")
+            self._require(group, name, lambda v: v >= 0, "not negative")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "sum": filled(p, group["initial_accumulator_value"])}
@@ -52,7 +59,14 @@ class RMSprop(Optimizer):
     """s ← ρs + (1-ρ)g², u = g / (√s + ε), θ ← θ - ηu  (E55; Tieleman and Hinton 2012).
 
     ρ is `alpha`. `centered` takes the variance s - (mean of g)²; `momentum` steps by b ← μb + u. Weight decay is L2
-    regularisation: g is the gradient plus λθ.
+    regularisation: g is the gradient plus λθ. Raises TypeError and ValueError as Optimizer does, ValueError for a
+    negative hyperparameter and ρ > 1.
+
+    >>> p = nn.Parameter([1.0])
+    >>> p.grad = tn.Tensor([4.0])
+    >>> optim.RMSprop([p], lr=0.25, alpha=0.75).step()
+    >>> p
+    Tensor([0.5], requires_grad=True)
     """
 
     def __init__(
@@ -72,8 +86,8 @@ class RMSprop(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
-        self._require(group, "momentum", group["momentum"] >= 0, "not negative")
-        self._require(group, "alpha", 0 <= group["alpha"] <= 1, "in [0, 1]")
+        self._require(group, "momentum", lambda v: v >= 0, "not negative")
+        self._require(group, "alpha", lambda v: 0 <= v <= 1, "in [0, 1]")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {"step": 0, "square_avg": zeros(p)}

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import AnomalyError
+from nlp_kernels.errors import AnomalyError, DtypeError
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import Array, namespace, writes
+from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.node import tick
 
 
+@explained
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -23,11 +25,21 @@ def clip_grad_norm_(
     """g ← g · min(1, c/‖g‖), ‖g‖ over all parameters together; returns ‖g‖ before clipping  (E22).
 
     Exactly the equation: PyTorch divides by ‖g‖ + 1e-6. Gradients of 0 stay 0; `max_norm` = ∞ only measures. A norm
-    that is not finite leaves the gradients as they are, or raises AnomalyError with `error_if_nonfinite`.
+    that is not finite leaves the gradients as they are. Raises ValueError for `max_norm` < 0 and `norm_type` <= 0,
+    DtypeError for what is no Tensor, AnomalyError for a norm that is not finite with `error_if_nonfinite`.
+
+    >>> p = nn.Parameter([0.0, 0.0])
+    >>> p.grad = tn.Tensor([3.0, 4.0])
+    >>> nn.utils.clip_grad_norm_([p], 1.0)
+    5.0
+    >>> p.grad
+    Tensor([0.6, 0.8])
     """
     tensors = _with_gradient(parameters)
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
+    if not norm_type > 0:
+        raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
     total = _norm([g.data for g in tensors], float(norm_type))
     if not math.isfinite(total):
         if error_if_nonfinite:
@@ -40,8 +52,18 @@ def clip_grad_norm_(
     return total
 
 
+@explained
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """g ← max(-c, min(c, g)), elementwise  (E22)."""
+    """g ← max(-c, min(c, g)), elementwise  (E22).
+
+    Raises ValueError for `clip_value` < 0, DtypeError for what is no Tensor.
+
+    >>> p = nn.Parameter([0.0, 0.0])
+    >>> p.grad = tn.Tensor([3.0, -0.5])
+    >>> nn.utils.clip_grad_value_([p], 1.0)
+    >>> p.grad
+    Tensor([ 1. , -0.5])
+    """
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     for g in _with_gradient(parameters):
@@ -51,7 +73,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients of the parameters that have one, each once."""
-    tensors = [parameters] if isinstance(parameters, Tensor) else parameters
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for i, p in enumerate(tensors):
+        if not isinstance(p, Tensor):
+            raise DtypeError(f"parameter {i} is {type(p).__name__}, not a Tensor")
     gradients = [p.grad for p in tensors if p.requires_grad]
     return list({id(g): g for g in gradients if g is not None}.values())
 

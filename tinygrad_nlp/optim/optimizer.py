@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,24 @@ class Optimizer:
 
     `params` is an iterable of leaf Tensors, or of dicts {"params": …, hyperparameters of that group}. An optimiser
     states its hyperparameters in `defaults` (checked by `_check`), the state of a parameter in `_new_state`, and one
-    step in `_update`.
+    step in `_update`. Raises TypeError for what is no Tensor in a list, ValueError for an empty list, for a Tensor that
+    is given twice or was computed, for hyperparameters that are unknown or out of range.
+
+    >>> class Sign(optim.Optimizer):
+    ...     def _update(self, data, g, state, group):
+    ...         data -= group["lr"] * np.sign(g)
+    >>> p = nn.Parameter([1.0, 1.0])
+    >>> p.grad = tn.Tensor([0.2, -3.0])
+    >>> Sign([p], {"lr": 0.5}).step()
+    >>> p
+    Tensor([0.5, 1.5], requires_grad=True)
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        if isinstance(params, (Tensor, Mapping)):
+        if isinstance(params, (Tensor, Mapping)) or not isinstance(params, Iterable):
             raise TypeError(f"{self._name}: parameters come in a list, or groups of them in a list of dicts")
         groups = list(params)
         if not groups:
@@ -51,7 +61,8 @@ class Optimizer:
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for a hyperparameter out of range."""
         for name in ("lr", "eps", "weight_decay"):
-            self._require(group, name, group.get(name, 0) >= 0, "not negative")
+            if name in group:
+                self._require(group, name, lambda v: v >= 0, "not negative")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         """The state of a parameter before its first step."""
@@ -72,7 +83,7 @@ class Optimizer:
                 if p not in self.state:
                     self.state[p] = self._new_state(p, group)
                 g = p.grad.data
-                g = namespace(g).asarray(-g if group["maximize"] else g, dtype=p.dtype)
+                g = namespace(g).asarray(-g if group.get("maximize") else g, dtype=p.dtype)
                 self._update(p.data, g, self.state[p], group)
                 writes.note(p.data, tick())
 
@@ -91,7 +102,7 @@ class Optimizer:
             wrong = f"unknown {', '.join(sorted(unknown))}" if unknown else "no 'params'"
             raise ValueError(f"{self._name}: a parameter group with {wrong}; it may have {', '.join(self.defaults)}")
         params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
+        params = list(params) if isinstance(params, Iterable) and not isinstance(params, Tensor) else [params]
         known = {id(p) for other in self.param_groups for p in other["params"]}
         for i, p in enumerate(params):
             if not isinstance(p, Tensor):
@@ -105,9 +116,13 @@ class Optimizer:
         self._check(group)
         self.param_groups.append(group)
 
-    def _require(self, group: dict[str, Any], name: str, holds: bool, rule: str) -> None:
-        if not holds:
-            raise ValueError(f"{self._name}: {name} must be {rule}, got {group[name]}")
+    def _require(self, group: dict[str, Any], name: str, holds: Callable[[Any], bool], rule: str) -> None:
+        try:
+            right = holds(group[name])
+        except TypeError:  # a comparison with what is no number
+            right = False
+        if not right:
+            raise ValueError(f"{self._name}: {name} must be {rule}, got {group[name]!r}")
 
     # Storage -------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,14 @@ from tinygrad_nlp.optim.optimizer import Optimizer, zeros
 class SGD(Optimizer):
     """g ← g + λθ;  v ← μv + (1-τ)g (the first v is g);  θ ← θ - ηv, or θ ← θ - η(g + μv) with `nesterov`  (E55).
 
-    μ `momentum`, τ `dampening`, λ `weight_decay`; without momentum θ ← θ - ηg (Sutskever et al. 2013).
+    μ `momentum`, τ `dampening`, λ `weight_decay`; without momentum θ ← θ - ηg (Sutskever et al. 2013). Raises TypeError
+    and ValueError as Optimizer does, ValueError unless η, μ, λ >= 0, and for `nesterov` without μ or with τ.
+
+    >>> p = nn.Parameter([1.0])
+    >>> p.grad = tn.Tensor([4.0])
+    >>> optim.SGD([p], lr=0.125).step()
+    >>> p
+    Tensor([0.5], requires_grad=True)
     """
 
     def __init__(
@@ -32,9 +39,9 @@ class SGD(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
-        self._require(group, "momentum", group["momentum"] >= 0, "not negative")
+        self._require(group, "momentum", lambda v: v >= 0, "not negative")
         plain = group["momentum"] > 0 and group["dampening"] == 0
-        self._require(group, "nesterov", plain or not group["nesterov"], "False without momentum or with dampening")
+        self._require(group, "nesterov", lambda v: plain or not v, "False without momentum or with dampening")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "momentum_buffer": zeros(p)} if group["momentum"] else {}

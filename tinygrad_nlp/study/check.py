@@ -6,6 +6,8 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from nlp_kernels.errors import TinygradError, UserError
 
-from tinygrad_nlp.autograd.check import ORACLES, GradientError, check_grads
+from tinygrad_nlp.autograd.check import ORACLES, CheckError, GradientError, check_grads
 from tinygrad_nlp.autograd.checking.draws import VALUES, values
 from tinygrad_nlp.autograd.checking.kinks import CONVENTIONS
 
@@ -57,6 +59,7 @@ def main(argv: list[str]) -> int:
             raise UserError(f"check: {name} raised {type(error).__name__}: {error}") from error
 
     call.__wrapped__ = f  # type: ignore[attr-defined]  # inspect.signature finds the names of the arguments here
+    _fits(f, name, inputs, given)
     try:
         report = check_grads(
             call,
@@ -74,8 +77,33 @@ def main(argv: list[str]) -> int:
     except GradientError as error:
         print(f"WRONG  {error}")
         return 1
+    except CheckError as error:
+        raise type(error)(_as_options(str(error))) from error
+    if all(row.note == "empty" for row in report.rows):
+        raise UserError(f"check: {name}: all inputs or outputs are empty, nothing was compared: give larger shapes")
     print(f"right  {report}")
     return 0
+
+
+def _fits(f: Callable, name: str, inputs: list, given: dict) -> None:
+    """UserError unless the function takes so many inputs and these keyword arguments."""
+    try:
+        signature = inspect.signature(f)
+    except ValueError:  # builtins need not have one
+        return
+    try:
+        signature.bind(*inputs, **given)
+    except TypeError as error:
+        raise UserError(
+            f"check: {name}{signature} does not take what is given ({error}): give one --shape for each input, in "
+            "order, and --set NAME=VALUE for other arguments"
+        ) from None
+
+
+def _as_options(message: str) -> str:
+    """The keyword arguments of check_grads in a message as options of the command line."""
+    message = re.sub(r"\b(vacuous|linear)=True", r"--\1", message)
+    return re.sub(r"\b(dtype|kinks|oracle|order|wrt)='?(\w*)'?", lambda m: f"--{m[1]} {m[2]}".strip(), message)
 
 
 def _parser() -> Parser:

@@ -8,7 +8,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
 
-from tinygrad_nlp.autograd.checking.draws import LAYOUTS, VALUES, Shape
+from tinygrad_nlp.autograd.checking.draws import LARGEST, LAYOUTS, VALUES, Shape
 from tinygrad_nlp.autograd.checking.draws import values as drawn_values
 
 Shapes = st.SearchStrategy[Shape] | Shape
@@ -38,8 +38,9 @@ def arrays(
     `layout`: contiguous, transposed, strided, reversed or broadcast, several, or None for any but "broadcast", which
     repeats the first entry of the first axis and so changes the values.
     """
-    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    dtype = np.dtype(dtype)
+    shape, dtype = _shape(draw, shape), np.dtype(dtype)
+    if dtype not in LARGEST:
+        raise ValueError(f"dtype={dtype}: floating-point arrays are drawn, float32 or float64")
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x = drawn_values(_one_of(draw, values, VALUES, "values"), rng, shape, dtype)
     names = [name for name in LAYOUTS if name != "broadcast"] if layout is None else layout
@@ -49,11 +50,18 @@ def arrays(
 @st.composite
 def cotangents(draw: Any, shape: Shapes, dtype: Any = np.float64, *, layout: Any = tuple(LAYOUTS)) -> np.ndarray:
     """A cotangent for an output of a shape: random, in any memory layout, never one number everywhere."""
-    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    shape = _shape(draw, shape)
     size = int(np.prod(shape))
     if "broadcast" in layout and size == (shape[0] if shape else 1) > 1:  # repeated, it would be constant
         layout = [name for name in ([layout] if isinstance(layout, str) else layout) if name != "broadcast"]
     return draw(arrays(shape, dtype, layout=layout or "contiguous"))
+
+
+def _shape(draw: Any, shape: Any) -> Shape:
+    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError(f"shape={shape!r} is neither a tuple of sizes nor a strategy of such tuples")
+    return shape
 
 
 def _one_of(draw: Any, chosen: Any, known: dict, what: str) -> str:
@@ -61,4 +69,6 @@ def _one_of(draw: Any, chosen: Any, known: dict, what: str) -> str:
     for name in names:
         if name not in known:
             raise ValueError(f"{what}={name!r} is not one of {', '.join(known)}")
+    if not names:
+        raise ValueError(f"{what}={chosen!r} leaves nothing to draw; there are {', '.join(known)}")
     return draw(st.sampled_from(names))

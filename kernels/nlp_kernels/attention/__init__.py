@@ -57,7 +57,7 @@ def backward(
     inputs, hyper = _checked(function, q, k, v, keep, key_lengths, causal, scale, dropout)
     check.floating(function, q=q, do=do)
     check.shape(function, "do", do, (*q.shape[:3], v.shape[3]))
-    return select("attention", *inputs, **hyper).backward(check.contiguous(do), *inputs, saved, **hyper)
+    return select("attention", *inputs, **hyper).backward(check.rows(do), *inputs, saved, **hyper)
 
 
 def _checked(function, q, k, v, keep, key_lengths, causal, scale, dropout):
@@ -83,5 +83,5 @@ def _checked(function, q, k, v, keep, key_lengths, causal, scale, dropout):
         if not 0 <= p < 1:
             raise ValueError(f"{function}: the probability to drop must lie in [0, 1), not {p}")
         dropout = (p, seed, offset) if p else None
-    inputs = tuple(map(check.contiguous, (q, k, v, keep, key_lengths)))
+    inputs = *map(check.rows, (q, k, v)), check.contiguous(keep), check.contiguous(key_lengths)
     return inputs, {"causal": causal, "scale": scale, "dropout": dropout}

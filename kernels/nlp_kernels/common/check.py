@@ -76,5 +76,12 @@ def contiguous(x: Any) -> Any:
             return x  # the others have no strides to choose
 
 
+def rows(x: Any) -> Any:
+    """The array itself if its last axis is contiguous, whatever the strides of the others, or a copy in C order."""
+    if type(x) is np.ndarray and x.ndim and (x.strides[-1] == x.itemsize or x.shape[-1] == 1):
+        return x
+    return contiguous(x)
+
+
 def _is(x, numpy_kind, kind):
     return x.dtype.kind == numpy_kind if type(x) is np.ndarray else array_namespace(x).isdtype(x.dtype, kind)

@@ -7,7 +7,15 @@ The signature names the arguments in order, outputs before the bar (all inputs m
 in C order of the kernel's own dtype T, float32 or float64, `x(N,C)` one of any strides, `x` a number; another type is
 written `x:int64[N]`. It is explicit, so that no memory layout of a caller's array triggers another compilation.
 
-Compiled code is cached under a key made of the sources (the kernel's file and everything in `common/`), the versions
+Two ways to run in parallel: a loop over `prange(workers)` in the kernel, or, where the kernel is large, `spread=True`:
+
+    @kernel("y[N,C] | x[N,C] first:int64[W+1]", spread=True)
+    def _forward(w, y, x, first): ...
+
+is called as `_forward(W, y, x, first)` and runs for w = 0 … W - 1 at once. It is compiled once; what a prange contains
+Numba compiles three times, as a function of its own, with the wrapper that threads call, and with the kernel.
+
+Compiled code is cached under a key made of the sources (the kernel's folder and everything in `common/`), the versions
 of Python and Numba, the processor and T. `TINYGRAD_NLP_CACHE` names the folder; without a writable one nothing is kept.
 The logger `nlp_kernels` says at level INFO what is compiled, which takes a second or more each.
 """
@@ -30,8 +38,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import caching, cgutils, types
 from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 
 from nlp_kernels.common import threads
 
@@ -43,7 +52,7 @@ FAST = frozenset({"reassoc", "nsz", "contract", "arcp"})
 KERNELS: list[Kernel] = []  # all of them that are imported: what `tinygrad-nlp warmup` compiles
 
 _ARGUMENT = re.compile(r"(\w+)(?::(\w+))?(?:(\[.*\])|(\(.*\)))?")
-_TYPES = {"bool": types.boolean, "int64": types.int64, "float64": types.float64, "uint32": types.uint32}
+_TYPES = {"bool": types.boolean} | {kind: getattr(types, kind) for kind in ("int64", "float64", "uint32", "uint64")}
 _compiling = threading.RLock()
 _log = logging.getLogger("nlp_kernels")
 
@@ -51,15 +60,15 @@ _log = logging.getLogger("nlp_kernels")
 class Kernel:
     """A Numba function of explicit types; calling it compiles or loads it for the dtype of its first array."""
 
-    def __init__(self, function: Callable, signature: str, fastmath: frozenset[str]):
+    def __init__(self, function: Callable, signature: str, fastmath: frozenset[str], spread: bool = False):
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
         self.module = function.__module__
-        parallel = "prange" in function.__code__.co_names
-        self.options = {"fastmath": set(fastmath), "parallel": parallel, "nogil": True, "error_model": "numpy"}
-        self.arguments = _parsed(signature, function)
+        self.spread, self.parallel = spread, spread or "prange" in function.__code__.co_names
+        self.options = {"fastmath": set(fastmath), "nogil": True, "error_model": "numpy"}
+        self.arguments = _parsed("w:int64 " * spread + signature, function)
         self.file = Path(inspect.getfile(function))
         self._typed = next(i for i, (kind, ndim, *_) in enumerate(self.arguments) if kind == "T" and ndim)
-        self._cut = parallel and list(inspect.signature(function).parameters)[-1] == "workers"
+        self._cut = self.parallel and list(inspect.signature(function).parameters)[-1] == "workers"
         self.compiled: dict[str, Callable] = {}  # dtype character -> function
 
     def __call__(self, *args: Any) -> Any:
@@ -90,12 +99,19 @@ class Kernel:
         threads.one_pool()
         if not self.is_kept(dtype):
             _log.info("compiling %s for %s", self, dtype)
-        function = numba.njit(**self.options)(self.__wrapped__)
+        kinds = [_type(a, numba.from_dtype(dtype)) for a in self.arguments]
+        function = self._jit(self.__wrapped__, kinds, dtype, parallel=self.parallel and not self.spread)
+        if self.spread:
+            function = _spread(function, self._jit(_spreading(self.__wrapped__), [types.int64, *kinds], dtype))
+        return threads.guarded(function) if self.parallel else function
+
+    def _jit(self, function: Callable, kinds: list, dtype: np.dtype, parallel: bool = True) -> Any:
+        compiled = numba.njit(**self.options, parallel=parallel)(function)
         if folder := cache_folder(self.file, dtype):
-            function._cache = _Cache(self.__wrapped__, folder)
-        function.compile(types.void(*(_type(a, numba.from_dtype(dtype)) for a in self.arguments)))
-        function.disable_compile()
-        return threads.guarded(function) if self.options["parallel"] else function
+            compiled._cache = _Cache(function, folder)
+        compiled.compile(types.void(*kinds))
+        compiled.disable_compile()
+        return compiled
 
 
 @functools.cache
@@ -104,21 +120,57 @@ def absent(ndim: int, dtype: np.dtype) -> np.ndarray:
     return np.empty((0,) * ndim, dtype)
 
 
-def kernel(signature: str, *, fastmath: frozenset[str] = FAST) -> Callable[[Callable], Kernel]:
+def _spread(worker: Any, spreading: Callable) -> Callable:
+    """The function (workers, …): one worker is called right here, several at once by their machine code's address."""
+    (compiled,) = worker.overloads.values()
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return lambda workers, *args: worker(0, *args) if workers == 1 else spreading(address, workers, *args)
+
+
+def _spreading(function: Callable) -> Callable:
+    """The function (address, workers, …) that calls the machine code of `function` for each worker at once."""
+    name, (_, *arguments) = function.__name__, inspect.signature(function).parameters
+    rest = ", ".join(arguments)
+    text = f"def {name}_spread(code, workers, {rest}):\n for w in prange(workers):\n  _call(code, (w, {rest}))"
+    scope = {"prange": numba.prange, "_call": _call, "__name__": function.__module__}
+    exec(compile(text, inspect.getfile(function), "exec"), scope)
+    return scope[f"{name}_spread"]
+
+
+@intrinsic
+def _call(typingctx, code, args):
+    """Call the compiled kernel at an address; args: a tuple of exactly the types in its signature."""
+
+    def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        convention = context.call_conv
+        kind = convention.get_function_type(types.void, args.types)
+        function = builder.inttoptr(values[0], kind.as_pointer())
+        unpacked = cgutils.unpack_tuple(builder, values[1], len(args.types))
+        convention.call_function(builder, function, types.void, args.types, unpacked)
+        return context.get_dummy_value()
+
+    return types.void(code, args), codegen
+
+
+def kernel(signature: str, *, fastmath: frozenset[str] = FAST, spread: bool = False) -> Callable[[Callable], Kernel]:
     """Make a Kernel of a function that `numba.njit` takes; see the module."""
 
     def made(function: Callable) -> Kernel:
-        KERNELS.append(Kernel(function, signature, fastmath))
+        KERNELS.append(Kernel(function, signature, fastmath, spread))
         return KERNELS[-1]
 
     return made
 
 
-def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST) -> Any:
-    """A function that kernels call, compiled into them; its types are those of its arguments."""
+def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST, inline: bool = True) -> Any:
+    """A function that kernels call, compiled into them; its types are those of its arguments.
+
+    `inline=False`: called where the compiler thinks so, not copied to each place: for what works on a whole tile.
+    """
     if function is None:
-        return functools.partial(device, fastmath=fastmath)
-    return numba.njit(fastmath=set(fastmath), nogil=True, error_model="numpy", forceinline=True)(function)
+        return functools.partial(device, fastmath=fastmath, inline=inline)
+    options = {"nogil": True, "error_model": "numpy", "forceinline": inline}
+    return numba.njit(fastmath=set(fastmath), **options)(function)
 
 
 def cache_root() -> Path | None:
@@ -223,7 +275,7 @@ def _environment() -> tuple[str, ...]:
 
 
 def _sources(source: Path) -> list[Path]:
-    return [source, *sorted(Path(__file__).parent.glob("*.py"))]
+    return [source, *sorted({*source.parent.glob("*.py"), *Path(__file__).parent.glob("*.py")})]
 
 
 @functools.cache

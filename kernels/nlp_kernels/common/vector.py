@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
 
 from nlp_kernels.common.compiled import device
@@ -102,6 +103,29 @@ def inverse_root(x):
     return type(x)(1) / np.sqrt(x)
 
 
+@intrinsic
+def shifted(typingctx, y, n):
+    """y 2ⁿ for a floating-point number that holds a small integer, by adding to the exponent; nothing is subnormal."""
+    integer, mantissa = (ir.IntType(32), 23) if n == types.float32 else (ir.IntType(64), 52)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        exponent = builder.shl(builder.fptosi(args[1], integer), ir.Constant(integer, mantissa))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], integer), exponent), args[0].type)
+
+    return y(y, n), codegen
+
+
+@intrinsic
+def contiguous(typingctx, x):
+    """The same array (N,), whose numbers are known to the compiler to be neighbours: a loop over them vectorises."""
+    known = types.Array(x.dtype, 1, "C", readonly=not x.mutable, aligned=x.aligned)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return impl_ret_borrowed(context, builder, known, args[0])
+
+    return known(x), codegen
+
+
 def exp(x):
     """eˣ = 2ⁿ eʳ with n = ⌊x / ln 2⌉ and r = x - n ln 2, |r| <= ln 2 / 2."""
 
@@ -121,7 +145,8 @@ def tanh(x):
 def normal(z):
     """(Φ(z), φ(z)): the normal distribution function ½ erfc(-z/√2), E13, and density exp(-z²/2) / √(2π).
 
-    Φ(-|z|) = ½ exp(-a²) erfcx(a) with a = |z|/√2 and erfcx(a) = P(t) / (a + k), t = (a - k) / (a + k).
+    Φ(-|z|) = exp(-z²/2) ½ erfcx(a), a = |z|/√2, with one exponential for both. erfcx falls slowly, like 1/a, and so is
+    a quotient: of two polynomials of |z| in float32, P(t) / (a + k), t = (a - k) / (a + k), in float64.
     """
 
 
@@ -239,23 +264,33 @@ def _tanh64(x):
 
 @device(fastmath=EXACT)
 def _normal32(z):
-    a = abs(z) * f4(0.707106781186547524)
-    a = f4(10.0) if a > f4(10.0) else a
-    b = f4(1.0) / (a + f4(2.0))
-    t = (a - f4(2.0)) * b
-    p = f4(-6.19936057633e-5)
-    p = p * t + f4(-0.000548743840785)
-    p = p * t + f4(-0.000713885482453)
-    p = p * t + f4(0.0030624132333)
-    p = p * t + f4(0.00643187723893)
-    p = p * t + f4(-0.0215090064428)
-    p = p * t + f4(-0.0364355084955)
-    p = p * t + f4(0.279472155507)
-    p = p * t + f4(-0.687160946194)
-    p = p * t + f4(1.02158270394)
-    e = _exp32(f4(-0.5) * z * z)
-    tail = f4(0.5) * e * (p * b)
-    return (f4(1.0) - tail if z > f4(0.0) else tail), f4(0.398942280401432678) * e
+    a = abs(z)
+    a = f4(13.2) if a > f4(13.2) else a
+    c = f4(-0.5) * a * a  # never below -87.2, so that no exponent underflows
+    n = nearest(c * f4(1.44269504088896341))
+    r = c - n * f4(0.693147180559945309)
+    p = f4(0.0013950465014032456)
+    p = p * r + f4(0.00836888922041249845)
+    p = p * r + f4(0.0416662061460797314)
+    p = p * r + f4(0.166665188420624969)
+    p = p * r + f4(0.500000009514932178)
+    p = (p * r * r + r) + f4(1.0)
+    e = shifted(p, n)
+    e = f4(0.0) if abs(z) > f4(13.2) else e
+    p = f4(0.0040200876014)
+    p = p * a + f4(0.0399835891306)
+    p = p * a + f4(0.1813051883)
+    p = p * a + f4(0.435684444431)
+    p = p * a + f4(0.500000002462)
+    q = f4(0.010076722036)
+    q = q * a + f4(0.100231376178)
+    q = q * a + f4(0.464376137292)
+    q = q * a + f4(1.19447808664)
+    q = q * a + f4(1.66925380693)
+    q = q * a + f4(1.0)
+    tail = e * (p / q)
+    rest = f4(1.0) - tail
+    return (rest if z > f4(0.0) else tail), f4(0.398942280401432678) * e
 
 
 @device(fastmath=EXACT)
@@ -289,7 +324,8 @@ def _normal64(z):
     p = p * t + f8(1.09599566100049112)
     e = _exp64(f8(-0.5) * z * z)
     tail = f8(0.5) * e * (p * b)
-    return (f8(1.0) - tail if z > f8(0.0) else tail), f8(0.398942280401432677940) * e
+    rest = f8(1.0) - tail
+    return (rest if z > f8(0.0) else tail), f8(0.398942280401432677940) * e
 
 
 @device(fastmath=EXACT)
@@ -305,7 +341,7 @@ def _sigmoid64(x):
 def _by_type(function, single, double):
     """`function(x)` in a kernel is `single` for a float32, `double` for a float64."""
 
-    @overload(function, inline="never")
+    @overload(function, jit_options={"forceinline": True})
     def chosen(x):
         ours = single if x == types.float32 else double
         return lambda x: ours(x)
@@ -319,7 +355,7 @@ _by_type(sigmoid, _sigmoid32, _sigmoid64)
 _by_type(tanh, _tanh32, _tanh64)
 
 
-@overload(normal)
+@overload(normal, jit_options={"forceinline": True})
 def _normal(z):
     ours = _normal32 if z == types.float32 else _normal64
     return lambda z: ours(z)

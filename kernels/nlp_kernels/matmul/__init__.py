@@ -1,14 +1,20 @@
 """Matrix product with fused bias, activation and residual. Derivation: README.md. Readable: reference.py."""
 
+import math
 from typing import Any
 
+import numpy as np
+
 from nlp_kernels.common import check
-from nlp_kernels.dispatch import select
+from nlp_kernels.common.xp import array_namespace
+from nlp_kernels.dispatch import backends, forced, select
 from nlp_kernels.errors import ShapeError
 from nlp_kernels.matmul import reference
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
-__all__ = ["ACTIVATIONS", "backward", "forward", "reference"]
+__all__ = ["ACTIVATIONS", "activate", "activate_backward", "backward", "forward", "product", "reference"]
+
+LARGE = 1 << 21  # multiply-adds that more than one thread pays for
 
 
 def forward(
@@ -48,9 +54,77 @@ def backward(
     return select("matmul", x, w, b, residual, **hyper).backward(dy, x, w, b, residual, saved, **hyper)
 
 
-def _check(function, x, w, b, residual, activation, transpose_w):
+def activate(z: Any, b: Any = None, *, activation: str) -> Any:
+    """y = g(z + b) alone, without a product, elementwise  (E13).  (..., N), (N,) or None -> (..., N)"""
+    _check_activation("matmul.activate", activation)
+    rows, kernels = _matrix(z), _kernels("matmul.activate", z, b)
+    if kernels is None:
+        y = reference.activate(rows if b is None else rows + b, activation)
+    else:
+        y = kernels.activate(rows, b, activation=activation)
+    return y.reshape(z.shape) if rows is not z else y
+
+
+def activate_backward(dy: Any, z: Any, b: Any = None, *, activation: str) -> tuple[Any, Any]:
+    """dz = dy g'(z + b), db = Σ dz over all axes but the last, or None.  (..., N), (..., N), (N,) -> (dz, db)"""
+    _check_activation("matmul.activate_backward", activation)
+    check.shape("matmul.activate_backward", "dy", dy, z.shape)
+    dy_rows, rows, kernels = _matrix(dy), _matrix(z), _kernels("matmul.activate_backward", z, b, dy)
+    if kernels is None:
+        dz = reference.activate_backward(dy_rows, rows if b is None else rows + b, activation)
+        db = None if b is None else array_namespace(dz).sum(dz, axis=tuple(range(dz.ndim - 1)))
+    else:
+        dz, db = kernels.activate_backward(dy_rows, rows, b, activation=activation)
+    return dz.reshape(dy.shape) if dy_rows is not dy else dz, None if b is None else db
+
+
+def product(a: Any, b: Any) -> Any:
+    """C = A B as the array API's matmul; large products of NumPy matrices run on all threads.
+
+    (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
+    """
+    if type(a) is not np.ndarray or type(b) is not np.ndarray:
+        return array_namespace(a, b).matmul(a, b)
+    if a.ndim > 1 < b.ndim and a.size * b.shape[-1] >= LARGE and _threaded(a, b):
+        from nlp_kernels.common import blas
+
+        return blas.product(a, b)
+    return np.matmul(a, b)
+
+
+def _threaded(a, b):
+    one = a.dtype == b.dtype and a.dtype in (np.float32, np.float64) and a.shape[-1] == b.shape[-2]
+    return one and "cpu" in backends("matmul")
+
+
+def _kernels(function, z, b, dy=None):
+    """What computes the activation alone: all kernels of the CPU share it. None stands for the reference."""
+    if type(z) is not np.ndarray or "cpu" not in backends("matmul") or forced("matmul") == "reference":
+        return None
+    from nlp_kernels.matmul import cpu
+
+    if not cpu.supports(z):
+        return None
+    check.floating(function, z=z, b=b, dy=dy)
+    if b is not None:
+        check.shape(function, "b", b, z.shape[-1:])
+    return cpu
+
+
+def _matrix(z):
+    """A NumPy array of any number of axes as rows; arrays of other libraries as they are."""
+    if type(z) is not np.ndarray or z.ndim == 2:
+        return z
+    return z.reshape(math.prod(z.shape[:-1]), z.shape[-1]) if z.ndim else z.reshape(1, 1)
+
+
+def _check_activation(function, activation):
     if activation not in ACTIVATIONS:
         raise ValueError(f"{function}: unknown activation {activation!r}; there are {', '.join(ACTIVATIONS)}")
+
+
+def _check(function, x, w, b, residual, activation, transpose_w):
+    _check_activation(function, activation)
     check.floating(function, x=x, w=w, b=b, residual=residual)
     check.shape(function, "x", x, ("M", "K"))
     check.shape(function, "w", w, ("N", "K") if transpose_w else ("K", "N"))

@@ -27,6 +27,9 @@ def diagnosis(e: Evidence) -> str:
     for hypothesis in HYPOTHESES:
         if found := hypothesis(e):
             return found
+    if e.T.size == 1:
+        factor = e.W.item() / e.T.item() if e.T.any() else np.inf
+        return f"{UNKNOWN} in one number: it is {factor:.6g} times what it should be"
     bad = int(e.wrong.any(axis=0).sum())
     return f"{UNKNOWN}: {bad} of {e.x.size} elements of the gradient are wrong"
 
@@ -34,6 +37,8 @@ def diagnosis(e: Evidence) -> str:
 def right_for_unit_cotangents(e: Evidence) -> str | None:
     if e.ignores_g:
         return "the cotangent is forgotten: the gradient is the same whatever it is"
+    if e.gap <= 20 * e.doubt and e.off < 2e-6:
+        return f"float32 inside float64: a relative error of {e.off:.0e}, and none for one-hot cotangents"
     if e.gap <= 20 * e.doubt:
         return "right for one-hot cotangents and wrong for others: it is not linear in the cotangent"
     return None
@@ -53,7 +58,7 @@ def nothing(e: Evidence) -> str | None:
         return None
     if e.order > 1:
         return "the first gradient is taken as a constant: nothing flows back through it (frozen)"
-    return "nothing flows back: the graph is cut on the way (detach, .data, a new Tensor)"
+    return "nothing flows back: the graph is cut on the way (detach, .data, a new Tensor), or a primitive has no rule"
 
 
 def constant_factor(e: Evidence) -> str | None:
@@ -62,7 +67,12 @@ def constant_factor(e: Evidence) -> str | None:
         return None
     if abs(c + 1) < 1e-6:
         return "the sign is flipped"
-    return f"wrong by a constant factor {f'1 + {c - 1:.2g}' if abs(c - 1) < 1e-5 else f'{c:.6g}'}"
+    return f"wrong by a constant factor {_written(c, 1e-5, 6)}"
+
+
+def _written(c: float, near: float = 0.01, digits: int = 3) -> str:
+    """A factor to some digits, or by what it differs from 1."""
+    return f"1 {'+' if c > 1 else '-'} {abs(c - 1):.2g}" if 0 < abs(c - 1) < near else f"{c:.{digits}g}"
 
 
 def _factor(e: Evidence) -> float | None:
@@ -114,7 +124,7 @@ def other_factor(e: Evidence) -> str | None:
         if not telling:
             continue
         ratio = ratio.reshape(shape)
-        span = f"from {ratio.min():.3g} to {ratio.max():.3g}"
+        span = f"from {_written(ratio.min())} to {_written(ratio.max())}"
         for a, n in enumerate(shape):
             if n > 1 and ratio.size > n and np.allclose(ratio, np.take(ratio, [0], a), rtol=1e-4, atol=1e-6):
                 return f"wrong by a factor for each row, the same along axis {a}, {span}"

@@ -26,6 +26,7 @@ class Evidence:
     doubt: float  # of T
     order: int = 1
     ignores_g: bool = False
+    off: float = 1.0  # the relative error along the direction that found it
 
     @property
     def D(self) -> np.ndarray:  # noqa: N802

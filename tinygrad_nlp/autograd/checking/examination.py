@@ -25,6 +25,8 @@ from tinygrad_nlp.autograd.checking.subject import Arrays, Subject, flat, refuse
 
 CERTAIN = 10.0  # tolerances are this many estimated errors: the estimates are good to about a factor of 3
 
+NON_FINITE = "0 · ∞ inside the rule, or a division by 0: the derivative is finite there"
+
 Draw = Callable[[tuple[int, ...]], np.ndarray]
 
 
@@ -67,8 +69,27 @@ class Examination:
         for i, (x, dx) in enumerate(zip(xs, dxs, strict=True)):
             if dx.dtype != x.dtype or dx.shape != x.shape:
                 raise OutputError(f"{self._what(i)}: it is {dx.dtype} {dx.shape}, the input is {x.dtype} {x.shape}")
-            refuse_non_finite(dx, self._what(i))
+            if not np.isfinite(dx).all():
+                self._non_finite(i, dx)
         return dxs
+
+    def _non_finite(self, i: int, dx: np.ndarray) -> None:
+        """A wrong gradient where the oracle finds a derivative; no verdict where it finds none."""
+        x, place = self.xs[i], tuple(map(int, np.argwhere(~np.isfinite(dx))[0]))
+        v = np.zeros(x.shape)
+        v[place] = oracles.scales(x)[0][place]
+        truth = self.along(i, v)
+        smooth = self.oracle != "richardson" or not self._trouble(i, v)
+        if smooth and np.isfinite(truth.value) and truth.resolved(self.eps):
+            raise GradientError(
+                f"{self._what(i)} of shape {x.shape} is wrong: it is {dx[place]} at {list(place)}, where {self.oracle} "
+                f"gives {float(truth.value) / v[place]:.6g}\n  it looks like: {NON_FINITE}",
+                argument=self.subject.names[i],
+                order=self.subject.order,
+                diagnosis=NON_FINITE,
+                report=self.report,
+            )
+        refuse_non_finite(dx, self._what(i))
 
     def next(self, draw: Draw) -> Examination | None:
         """The examination of (x, g) -> Jᵀg at this point, with cotangents drawn; None where no gradient flows."""

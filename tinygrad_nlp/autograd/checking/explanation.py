@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ def explained(exam: Examination, i: int, along: tuple[float, float, float]) -> G
         f"{truth:.12g} (relative error {relative:.1e}, seen from {tolerance / (abs(truth) or 1.0):.0e} on)"
     ]
     lines.append("  worst element: " + _worst(exam, i))
-    look = _look(exam, i)
+    look = _look(exam, i, relative)
     lines.append("  it looks like: " + look)
     if (small := shrunk(exam, i)) is not None:
         dx = small.subject.gradients(small.xs, small.gs)[i]
@@ -106,7 +107,7 @@ def _place(k: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(int, np.unravel_index(k, shape)))
 
 
-def _look(exam: Examination, i: int) -> str:
+def _look(exam: Examination, i: int, relative: float) -> str:
     """The diagnosis, on this case if its Jacobian is small enough, else on one cut to three entries an axis."""
     case: Examination | None = exam
     if exam.xs[i].size * exam.y0.size > MATRIX:
@@ -119,7 +120,7 @@ def _look(exam: Examination, i: int) -> str:
             case = None
     if case is None:
         return "too large to say: check it at smaller shapes"
-    look = diagnosis(_evidence(case, i))
+    look = diagnosis(replace(_evidence(case, i), off=relative))
     for j, name in enumerate(case.subject.names):  # another gradient that is wrong may say more
         if look.startswith(UNKNOWN) and j != i and case.xs[j].size and case.is_wrong(j):
             other = diagnosis(_evidence(case, j))

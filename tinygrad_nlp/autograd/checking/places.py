@@ -91,8 +91,12 @@ def lost(e: Evidence) -> str | None:
         whole = [_whole_axes(column, e.out_shape) for column in reads.T[several]]
         if all(axes == whole[0] and axes for axes in whole) and several.all():
             return f"the broadcast axis is not summed: one entry of output axis {whole[0][0]} stands for all"
+        if e.x.size < 2:
+            return None
         place = list(map(int, np.unravel_index(int(np.flatnonzero(several)[0]), e.x.shape)))
         return f"duplicates lost: {place} is read several times, and only one of its gradients comes back"
+    if e.x.size < 2:
+        return None
     place = list(map(int, np.unravel_index(int(np.flatnonzero(e.wrong.any(axis=0))[0]), e.x.shape)))
     return f"a part of the gradient is lost, at {place} and {int(e.wrong.any(axis=0).sum()) - 1} other places"
 

@@ -66,7 +66,7 @@ def shrunk(exam: Examination, i: int) -> Examination | None:
 
     arguments = list(innermost(exam.subject).arguments)
     best = still_wrong(arguments)
-    for smaller in (_smaller_shapes, _simpler_values, _simpler_elements):
+    for smaller in (_indices_of_zero, _smaller_shapes, _simpler_values, _simpler_elements):
         candidates = smaller(arguments)
         candidate = next(candidates, None)
         while candidate is not None:
@@ -102,6 +102,13 @@ def _smaller_shapes(arguments: list):
             if _shapes(candidate) != _shapes(arguments) and (yield candidate):
                 arguments = candidate
                 break
+
+
+def _indices_of_zero(arguments: list):
+    """All arrays of integers 0, so that what they index may be cut; else as they are."""
+    zero = [np.zeros_like(a) if isinstance(a, np.ndarray) and a.dtype.kind in "iu" else a for a in arguments]
+    if any(a is not b for a, b in zip(zero, arguments, strict=True)):
+        yield zero
 
 
 def _floating(a: Any) -> bool:

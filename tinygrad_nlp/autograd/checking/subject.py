@@ -74,6 +74,11 @@ class Subject:
         """Jᵀg by the function's own rules, for all inputs or some; a cotangent None is not handed in."""
         tracked = inputs if self.order == 1 else None
         leaves, ys = self.outputs(xs, tracked=tracked)
+        if len(ys) != len(gs) or any(g is not None and y.shape != g.shape for y, g in zip(ys, gs, strict=False)):
+            raise OutputError(
+                f"{self.name} returned outputs of shapes {', '.join(str(y.shape) for y in ys)} here and others at the "
+                "drawn point: shapes must not depend on the values of the inputs, nor on chance"
+            )
         wanted = leaves if inputs is None else [leaves[i] for i in inputs]
         used = [(y, g) for y, g in zip(ys, gs, strict=True) if y.node is not None and g is not None]
         if not used:

@@ -1,0 +1,103 @@
+"""The pictures of the READMEs, drawn from `benchmarks/results/`: each hot path's speed, and all under the roof.
+
+python -m benchmarks.figures                writes docs/figures/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.hot_path import NAMES
+from benchmarks.libraries import PEERS
+from benchmarks.readme import FIGURES, threads_of
+
+COLOURS = {"reference": "#b0b0b0", "cpu": "#205080", "packed": "#50a0d0", "compile": "#f0a860", "jax": "#70a868"}
+SHAPES = "osD^vP*X"
+
+
+def main() -> None:
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        if results := threads_of(name):
+            print(saved(speeds(name, results), name))
+    measured = {name: data for name in NAMES for data in threads_of(name)[:1] if data.get("roofs")}
+    if measured:
+        print(saved(roofline(measured), "roofline"))
+
+
+def saved(figure: Any, name: str) -> Path:
+    path = FIGURES / f"{name}.png"
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+def speeds(name: str, results: list[dict]) -> Any:
+    """How many times as fast as PyTorch eager each candidate is, with quartiles; a panel for each number of threads."""
+    most = max(len(data["rows"]) for data in results)
+    size = (2 + 4 * len(results), 1.6 + 0.75 * most)
+    figure, axes = plt.subplots(1, len(results), figsize=size, layout="constrained", squeeze=False, sharey=True)
+    for axis, data in zip(axes[0], results, strict=True):
+        rows = {work: row for work, row in data["rows"].items() if "torch" in row}
+        candidates = [n for n in dict.fromkeys(n for row in rows.values() for n in row) if n != "torch"]
+        height = 0.8 / max(len(candidates), 1)
+        for i, who in enumerate(candidates):
+            there = [(y, row) for y, row in enumerate(rows.values()) if who in row]
+            at = np.array([y for y, _ in there]) + (i - (len(candidates) - 1) / 2) * height
+            low, median, high = (
+                np.array([row["torch"]["median_us"] / row[who][key] for _, row in there])
+                for key in ("high_us", "median_us", "low_us")
+            )
+            axis.barh(at, median - 1, height, left=1, color=COLOURS.get(who, "#805080"), label=PEERS.get(who, who))
+            axis.errorbar(median, at, xerr=(median - low, high - median), fmt="none", ecolor="#303030", elinewidth=1)
+        axis.axvline(1, color="black", linewidth=1)
+        axis.set_xscale("log")
+        ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if axis.get_xlim()[0] <= t <= axis.get_xlim()[1]]
+        axis.set_xticks(ticks, [f"{t:g}×" for t in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_yticks(range(len(rows)), list(rows))
+        threads = "one thread" if data["threads"] == 1 else f"{data['threads']} threads"
+        axis.set(title=f"{name}, {data['dtype']}, {threads}", xlabel="times as fast as PyTorch eager")
+    axes[0][0].invert_yaxis()  # of all panels: they share it
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
+    return figure
+
+
+def roofline(measured: dict[str, dict]) -> Any:
+    """FLOP/s over FLOPs a byte of every piece of work, ours and PyTorch's, under this machine's measured roofs."""
+    figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
+    first = next(iter(measured.values()))
+    roofs = {k: float(np.median([data["roofs"][k] for data in measured.values()])) for k in first["roofs"]}
+    peak, x = roofs["fma_gflop_per_s"], np.geomspace(0.02, 1000, 500)
+    for key, style, label in (("copy", "-", "memory"), ("cache_copy", "--", "the cores' caches")):
+        rate = roofs[f"{key}_gb_per_s"]
+        axis.plot(x, np.minimum(peak, rate * x), style, color="black", label=f"copy in {label}, {rate:.0f} GB/s")
+    axis.annotate(f"multiply-adds, {peak:.0f} GFLOP/s", (1000, peak), ha="right", va="bottom")
+    for i, (benchmark, data) in enumerate(measured.items()):
+        colour, shape = f"C{i}", SHAPES[i % len(SHAPES)]
+        for work, row in data["rows"].items():
+            counts = data["works"][work]
+            intensity, ours = counts["flops"] / counts["bytes"], next(iter(row))
+            for name in (ours, "torch"):
+                if name in row:
+                    rate = counts["flops"] / row[name]["median_us"] / 1e3
+                    axis.plot(intensity, rate, shape, color=colour, fillstyle="full" if name == ours else "none")
+        axis.plot([], [], shape, color=colour, label=benchmark)
+    axis.set(xscale="log", yscale="log", xlim=(0.02, 1000), xlabel="FLOPs a byte", ylabel="GFLOP/s")
+    axis.set_title(
+        f"forward + backward, {first['dtype']}, {first['threads']} threads; filled: this library, hollow: PyTorch eager"
+    )
+    axis.legend(loc="lower right", fontsize="small")
+    axis.grid(alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Matmul with a product of our own: B packed into panels, C in tiles of registers, the rest while C is in the cache.
+
+    for the rows of C, MC at a time              z and what follows it stay in the second-level cache
+        for the inner axis, KC at a time         so does this block of A
+            for the panels of B                  each read from front to back
+                for tiles of 12 rows             C in registers while k runs: common/microkernel.py
+
+README.md goes there step by step, and says what each is worth.
+"""
+
+import numpy as np
+from numba import prange
+
+from nlp_kernels.common import microkernel
+from nlp_kernels.common.blas import readable, workers
+from nlp_kernels.common.compiled import device, kernel
+from nlp_kernels.common.memory import empty
+from nlp_kernels.matmul import cpu
+from nlp_kernels.matmul.cpu import finish, supports
+from nlp_kernels.matmul.reference import ACTIVATIONS
+
+__all__ = ["backward", "forward", "pays", "product", "supports"]
+
+KC, MC = 512, 96  # a block of A has 192 KB in float32
+DEPTH = 16  # rows of B that are packed together: each is read in long pieces, and each panel written in long ones
+PAGE = 4096  # bytes: rows that lie a multiple of this apart share few lines of the first-level cache
+FEW, SMALL = 32, 1 << 20  # rows, and multiply-adds, below which packing B costs more than it saves
+
+
+def pays(x, w, *inputs, **hyper):
+    """Whether it is faster than BLAS: as measured, with AVX-512, from these sizes on."""
+    return microkernel.vector_bytes() == 64 and len(x) >= FEW and len(x) * w.shape[0] * w.shape[1] >= SMALL
+
+
+def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
+    w = w.T if transpose_w else w
+    y = empty((len(x), w.shape[1]), x.dtype)
+    z = y if activation == "none" else empty(y.shape, x.dtype)
+    after = cpu.bias(b, z), cpu.rows(residual, z), ACTIVATIONS.index(activation)
+    _forward(y, z, readable(x), _packed(w), *after, workers(*x.shape, w.shape[1]))
+    return y, None if activation == "none" else z
+
+
+def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
+    hyper = {"activation": activation, "transpose_w": transpose_w}
+    return cpu.gradients(product, dy, x, w, b, residual, saved, **hyper)  # (8) (9) (10) (11) (12) (13) (14) (15)
+
+
+def product(a, b):
+    """C = A B.  (M, K), (K, N) -> (M, N)"""
+    c = empty((len(a), b.shape[1]), a.dtype)
+    _product(c, readable(a), _packed(b), workers(*a.shape, b.shape[1]))
+    return c
+
+
+def _packed(b):
+    """The columns of B in panels (P, K, R), as wide as a tile, filled up with zeros.  (K, N) -> (P, K, R)"""
+    (K, N), R = b.shape, microkernel.columns(b.dtype)
+    panels = empty((-(-N // R), K, R), b.dtype)
+    _pack(panels, readable(b), workers(K, N, 16))
+    return panels
+
+
+@kernel("panels[P,K,R] | b(K,N) workers:int64")
+def _pack(panels, b, workers):
+    P, K, R = panels.shape
+    for p in prange(workers):
+        p0, p1 = p * P // workers, (p + 1) * P // workers
+        b_p = b[:, p0 * R : p1 * R]
+        if b.strides[1] == b.itemsize:
+            for k in range(0, K, DEPTH):
+                microkernel.pack(panels[p0:p1, k : k + DEPTH], b_p[k : k + DEPTH])
+        else:
+            microkernel.pack_transposed(panels[p0:p1], b_p.T)
+
+
+@kernel("c[M,N] | a(M,K) panels[P,K,R] workers:int64")
+def _product(c, a, panels, workers):
+    for p in prange(workers):
+        m0, m1, n0, n1 = _part(p, workers, c, panels)
+        block, edge = _scratch(a, panels)
+        for m in range(m0, m1, MC):
+            last = min(m + MC, m1)
+            _rows(c[m:last, n0:n1], a[m:last], _from(panels, n0), block, edge)
+
+
+@kernel("y[M,N] z[M,N] | x(M,K) panels[P,K,R] b[N] residual[M,N] activation:int64 workers:int64")
+def _forward(y, z, x, panels, b, residual, activation, workers):
+    for p in prange(workers):
+        m0, m1, n0, n1 = _part(p, workers, y, panels)
+        block, edge = _scratch(x, panels)
+        for m in range(m0, m1, MC):
+            last = min(m + MC, m1)
+            _rows(z[m:last, n0:n1], x[m:last], _from(panels, n0), block, edge)  # (1)
+            finish(y, z, b, residual, activation, m, last, n0, n1)  # (2) (3) (4) (5) (6) (7)
+
+
+@device
+def _part(p, workers, c, panels):
+    """The rows and columns of C that worker p computes: the longer side is cut, columns in whole panels."""
+    (M, N), (P, _, R) = c.shape, panels.shape
+    if M >= N:
+        return p * M // workers, (p + 1) * M // workers, 0, N
+    return 0, M, p * P // workers * R, min((p + 1) * P // workers * R, N)
+
+
+@device
+def _from(panels, n):
+    return panels[n // panels.shape[2] :]
+
+
+@device
+def _scratch(a, panels):
+    """For rows of A that compete for the cache, a copy a line longer; for the last panel, a tile of its full width."""
+    T, (_, K, R) = panels.dtype, panels.shape
+    crowded = a.strides[1] == a.itemsize and a.strides[0] % PAGE == 0 and a.strides[0] != 0
+    return np.empty((MC if crowded else 0, K + R), T), np.empty((MC, R), T)
+
+
+@device
+def _rows(c, a, panels, block, edge):
+    """C = A B for at most MC rows."""
+    M, K = a.shape
+    if len(block):
+        for m in range(M):
+            block_m, a_m = block[m], a[m]
+            for k in range(K):
+                block_m[k] = a_m[k]
+        _multiply(c, block[:M, :K], panels, edge)
+    else:
+        _multiply(c, a, panels, edge)
+
+
+@device
+def _multiply(c, a, panels, edge):
+    (M, N), K, R = c.shape, a.shape[1], panels.shape[2]
+    P = N // R
+    for k in range(0, max(K, 1), KC):
+        microkernel.product(c[:, : P * R], a[:, k : k + KC], panels[:P, k : k + KC], k > 0)
+    if P * R < N:
+        microkernel.product(edge[:M], a, panels[P], False)
+        for m in range(M):
+            c_m, edge_m = c[m, P * R :], edge[m]
+            for n in range(N - P * R):
+                c_m[n] = edge_m[n]
