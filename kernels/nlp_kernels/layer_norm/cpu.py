@@ -68,18 +68,24 @@ def _backward(dx, sums, dy, dh, x, gamma, residual, mean, rstd, workers):
                 if residual.size:
                     _add(h, x[n], residual[n])  # (1)
                     _row_backward(dx[n], dbeta, dgamma, dy[n], h, gamma, mean[n, 0], rstd[n, 0])
-                    _add(dx[n], dx[n], dh[n])  # (11)
+                    _add_to(dx[n], dh[n])  # (11)
                 else:
                     _row_backward(dx[n], dbeta, dgamma, dy[n], x[n], gamma, mean[n, 0], rstd[n, 0])
     for b in range(1, B):
-        _add(sums[0, 0], sums[0, 0], sums[b, 0])
-        _add(sums[0, 1], sums[0, 1], sums[b, 1])
+        _add_to(sums[0, 0], sums[b, 0])
+        _add_to(sums[0, 1], sums[b, 1])
 
 
 @device
 def _add(z, a, b):
     for c in range(len(z)):
         z[c] = a[c] + b[c]
+
+
+@device
+def _add_to(z, a):
+    for c in range(len(z)):
+        z[c] += a[c]
 
 
 @device
