@@ -20,7 +20,7 @@ import numpy as np
 from nlp_kernels.errors import ShapeError, UserError
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_nlp import arange, concat, nn, no_grad, permute_dims, random, reshape
+from tinygrad_nlp import arange, concat, nn, no_grad, permute_dims, random, reshape, unstack
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.models.decoding import draw, next_token_probabilities
 from tinygrad_nlp.ops import attention, linear
@@ -78,7 +78,7 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x: Tensor, cache: KeysValues | None = None) -> Tensor:
         B, T, C = x.shape
         qkv = reshape(self.c_attn(x), (B, T, 3, self.n_head, C // self.n_head))  # (E33)
-        q, k, v = permute_dims(qkv, (2, 0, 3, 1, 4))  #                            (B, H, T, D) each
+        q, k, v = (permute_dims(x, (0, 2, 1, 3)) for x in unstack(qkv, axis=2))  # (B, H, T, D) each, views
         if cache is not None:
             k, v = cache.extend(k, v)  #                                           (B, H, S, D), S ≥ T
         y = attention(q, k, v, causal=True, dropout=self.dropout if self.training else 0.0)  # (E35, E36)
