@@ -22,7 +22,7 @@ from numba import prange
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.compare import interleaved, machine, save, spread
+from benchmarks.compare import Candidate, interleaved, machine, save, summary
 
 SIZES = (128, 256, 512, 1000, 1024, 2048)
 LARGEST = {"naive": 512, "loops": 1024}  # beyond it they take too long
@@ -95,13 +95,9 @@ def measured(n, dtype, seconds):
         off = np.abs(function(a, b) - right).max()
         if not off <= 8 * np.finfo(dtype).eps * n:
             raise SystemExit(f"{name} is off by {off:.3g} for n = {n}")
-    rounds = int(np.clip(seconds * 2e11 / (2 * n**3 * 12), 5, 200))
-    times = interleaved({name: lambda f=f: f(a, b) for name, f in functions.items()}, rounds=rounds)
-    rows = {}
-    for name, taken in times.items():
-        row = spread(taken)
-        rows[name] = row | {"gflop_per_s": 2 * n**3 / row["median_us"] / 1e3}
-    return rows
+    chosen = {name: Candidate(lambda f=f: f(a, b)) for name, f in functions.items()}
+    rows = {name: summary(times) for name, times in interleaved(chosen, seconds=seconds).items()}
+    return {name: row | {"gflop_per_s": 2 * n**3 / row["median_us"] / 1e3} for name, row in rows.items()}
 
 
 def main(argv: list[str] | None = None) -> dict:

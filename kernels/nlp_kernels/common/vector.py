@@ -104,18 +104,6 @@ def inverse_root(x):
 
 
 @intrinsic
-def shifted(typingctx, y, n):
-    """y 2ⁿ for a floating-point number that holds a small integer, by adding to the exponent; nothing is subnormal."""
-    integer, mantissa = (ir.IntType(32), 23) if n == types.float32 else (ir.IntType(64), 52)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        exponent = builder.shl(builder.fptosi(args[1], integer), ir.Constant(integer, mantissa))
-        return builder.bitcast(builder.add(builder.bitcast(args[0], integer), exponent), args[0].type)
-
-    return y(y, n), codegen
-
-
-@intrinsic
 def contiguous(typingctx, x):
     """The same array (N,), whose numbers are known to the compiler to be neighbours: a loop over them vectorises."""
     known = types.Array(x.dtype, 1, "C", readonly=not x.mutable, aligned=x.aligned)
@@ -151,18 +139,24 @@ def normal(z):
 
 
 @device(fastmath=EXACT)
-def _exp32(x):
-    t = x * f4(1.44269504088896341) + f4(12582912)  # 1.5 2^23, to which a sum is rounded to an integer
-    n = t - f4(12582912)
-    r = x - n * f4(0.693145751953125)  # ln 2 in two parts, the first of which n multiplies without rounding
-    r = r - n * f4(1.42860682030941723e-6)
+def _exp_rest32(r):
+    """eʳ for |r| <= ln 2 / 2."""
     p = f4(0.0013950465014032456)
     p = p * r + f4(0.00836888922041249845)
     p = p * r + f4(0.0416662061460797314)
     p = p * r + f4(0.166665188420624969)
     p = p * r + f4(0.500000009514932178)
     p = p * r + f4(1.0)
-    p = p * r + f4(1.0)
+    return p * r + f4(1.0)
+
+
+@device(fastmath=EXACT)
+def _exp32(x):
+    t = x * f4(1.44269504088896341) + f4(12582912)  # 1.5 2^23, to which a sum is rounded to an integer
+    n = t - f4(12582912)
+    r = x - n * f4(0.693145751953125)  # ln 2 in two parts, the first of which n multiplies without rounding
+    r = r - n * f4(1.42860682030941723e-6)
+    p = _exp_rest32(r)
     y = f4(0.0) if x < f4(-87.33654) else scaled(p, t)
     return y if x <= f4(88.72283) else x + f4(np.inf)  # ∞ above, and NaN stays
 
@@ -267,15 +261,9 @@ def _normal32(z):
     a = abs(z)
     a = f4(13.2) if a > f4(13.2) else a
     c = f4(-0.5) * a * a  # never below -87.2, so that no exponent underflows
-    n = nearest(c * f4(1.44269504088896341))
-    r = c - n * f4(0.693147180559945309)
-    p = f4(0.0013950465014032456)
-    p = p * r + f4(0.00836888922041249845)
-    p = p * r + f4(0.0416662061460797314)
-    p = p * r + f4(0.166665188420624969)
-    p = p * r + f4(0.500000009514932178)
-    p = (p * r * r + r) + f4(1.0)
-    e = shifted(p, n)
+    t = c * f4(1.44269504088896341) + f4(12582912)  # as in exp, but ln 2 in one part: z² has rounded more
+    r = c - (t - f4(12582912)) * f4(0.693147180559945309)
+    e = scaled(_exp_rest32(r), t) + a * f4(0.0)  # NaN stays
     e = f4(0.0) if abs(z) > f4(13.2) else e
     p = f4(0.0040200876014)
     p = p * a + f4(0.0399835891306)

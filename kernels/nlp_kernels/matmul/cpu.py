@@ -67,7 +67,8 @@ def activate_backward(dy, z, b=None, *, activation):
     dz = empty((0, 0) if activation == "none" else dy.shape, dy.dtype)
     sums = empty((-(-len(dy) // ROWS), dy.shape[1]), dy.dtype)
     _differentiate(dz, sums, dy, z, bias(b, dy), ACTIVATIONS.index(activation), workers(dy.size // GRAIN))
-    return dy if activation == "none" else dz, sums.sum(axis=0)
+    db = sums.sum(axis=0, dtype=np.float64).astype(dy.dtype)
+    return dy if activation == "none" else dz, db
 
 
 def bias(b, z):
