@@ -118,7 +118,7 @@ class MultiheadAttention(Module):
             ws = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         elif query is key and key is value:
             qkv = F.linear(query, w, b)
-            return [qkv[..., third] for third in thirds]
+            return list(ops.unstack(ops.reshape(qkv, (*qkv.shape[:-1], 3, E)), axis=-2))
         else:
             ws = [w[third] for third in thirds]
         bs = [None if b is None else b[third] for third in thirds]
