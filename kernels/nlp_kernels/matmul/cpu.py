@@ -35,13 +35,13 @@ def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False
 
 def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
     hyper = {"activation": activation, "transpose_w": transpose_w}
+    if saved is None and activation != "none":
+        saved = forward(x, w, b, **hyper)[1]
     return gradients(blas.product, dy, x, w, b, residual, saved, **hyper)
 
 
 def gradients(product, dy, x, w, b, residual, saved, *, activation, transpose_w):
     """(dx, dw, db, dresidual), by any product of matrices."""
-    if saved is None and activation != "none":
-        saved = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1]
     dz, db = dy, None
     if activation != "none" or b is not None:
         dz, db = activate_backward(dy, saved, activation=activation)  # (8) (14)

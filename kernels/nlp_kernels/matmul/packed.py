@@ -43,6 +43,8 @@ def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False
 
 def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
     hyper = {"activation": activation, "transpose_w": transpose_w}
+    if saved is None and activation != "none":
+        saved = forward(x, w, b, **hyper)[1]
     return cpu.gradients(product, dy, x, w, b, residual, saved, **hyper)  # (8) (9) (10) (11) (12) (13) (14) (15)
 
 
