@@ -46,16 +46,6 @@ def maximum(typingctx, a, b):
 
 
 @intrinsic
-def nearest(typingctx, x):
-    """The nearest integer, as a floating-point number."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.call(builder.module.declare_intrinsic("llvm.rint", [args[0].type]), args)
-
-    return x(x), codegen
-
-
-@intrinsic
 def scaled(typingctx, y, t):
     """y 2ⁿ, where n stands in the lowest bits of t: it is added to the exponent of y, unchecked."""
     integer, mantissa = (ir.IntType(32), 23) if y == types.float32 else (ir.IntType(64), 52)
@@ -101,18 +91,6 @@ def prefetch(typingctx, x, i):
 def inverse_root(x):
     """1 / √x, each rounded correctly; where a kernel may reorder, it gets an estimate and a step of Newton's."""
     return type(x)(1) / np.sqrt(x)
-
-
-@intrinsic
-def shifted(typingctx, y, n):
-    """y 2ⁿ for a floating-point number that holds a small integer, by adding to the exponent; nothing is subnormal."""
-    integer, mantissa = (ir.IntType(32), 23) if n == types.float32 else (ir.IntType(64), 52)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        exponent = builder.shl(builder.fptosi(args[1], integer), ir.Constant(integer, mantissa))
-        return builder.bitcast(builder.add(builder.bitcast(args[0], integer), exponent), args[0].type)
-
-    return y(y, n), codegen
 
 
 @intrinsic
@@ -267,16 +245,17 @@ def _normal32(z):
     a = abs(z)
     a = f4(13.2) if a > f4(13.2) else a
     c = f4(-0.5) * a * a  # never below -87.2, so that no exponent underflows
-    n = nearest(c * f4(1.44269504088896341))
-    r = c - n * f4(0.693147180559945309)
+    t = c * f4(1.44269504088896341) + f4(12582912)
+    r = c - (t - f4(12582912)) * f4(0.693147180559945309)
     p = f4(0.0013950465014032456)
     p = p * r + f4(0.00836888922041249845)
     p = p * r + f4(0.0416662061460797314)
     p = p * r + f4(0.166665188420624969)
     p = p * r + f4(0.500000009514932178)
-    p = (p * r * r + r) + f4(1.0)
-    e = shifted(p, n)
-    e = f4(0.0) if abs(z) > f4(13.2) else e
+    p = p * r + f4(1.0)
+    p = p * r + f4(1.0)
+    e = scaled(p, t)
+    e = e if abs(z) <= f4(13.2) else (f4(0.0) if abs(z) > f4(13.2) else z)  # NaN stays
     p = f4(0.0040200876014)
     p = p * a + f4(0.0399835891306)
     p = p * a + f4(0.1813051883)
