@@ -6,10 +6,11 @@ import pytest
 from cases import generators
 from cases.cross_entropy import HOT_PATH
 from hypothesis import given
-from nlp_kernels import cross_entropy, softmax
+from nlp_kernels import cross_entropy, dispatch, softmax
 from nlp_kernels.errors import DtypeError, ShapeError
 from planted import assert_accuracy_catches, assert_derivative_catches
 
+BACKENDS = [name for name in dispatch.backends("cross_entropy") if name != "cuda"]
 SHAPES = st.tuples(st.integers(0, 6), st.integers(1, 40))
 SMOOTHING = st.sampled_from([0.0, 0.1, 1.0])
 
@@ -62,6 +63,19 @@ def test_ignored_rows_count_nothing(rng, shape, label_smoothing):
     np.testing.assert_array_equal(loss[~ignored], alone)
     (dx_alone,) = cross_entropy.backward(g[~ignored], x[~ignored], target[~ignored], saved, **hyper)
     np.testing.assert_array_equal(dx[~ignored], dx_alone)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("C", [2, 3, 65, 128, 1000])
+def test_logits_far_from_zero_lose_nothing(backend, C, dtype):
+    """(x - m) - log z, in this order: where a compiler makes it x - (m + log z), p sums to 1 but for an ulp of m."""
+    rng = np.random.default_rng(0)
+    x, target = (3 * rng.normal(size=(20, C)) - 10_000).astype(dtype), rng.integers(0, C, 20)
+    with dispatch.use_backend(backend, "cross_entropy"):
+        loss, saved = cross_entropy.forward(x, target)
+        (dx,) = cross_entropy.backward(np.ones_like(loss), x, target, saved)
+    assert np.abs(dx.sum(axis=1, dtype=np.longdouble)).max() <= 8 * np.finfo(dtype).eps
 
 
 def test_a_sure_model_has_a_finite_loss_and_a_gradient():

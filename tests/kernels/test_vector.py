@@ -212,9 +212,9 @@ def test_maximum(dtype, n):
     ("right", "wrong"), [("0.166665188420624969", "0.166667"), ("1.42860682030941723e-6", "1.43e-6")]
 )
 def test_a_constant_that_is_slightly_wrong_is_caught(monkeypatch, tmp_path, right, wrong):
-    """The measurement of the errors sees a coefficient that is off in its sixth digit."""
+    """The measurement of the errors sees a coefficient that is off in its third to sixth digit."""
     text = Path(vector.__file__).read_text()
-    assert text.count(right) == 1
+    assert right in text
     (tmp_path / "wrong_vector.py").write_text(text.replace(right, wrong))
     monkeypatch.syspath_prepend(tmp_path)
     exp32 = importlib.import_module("wrong_vector")._exp32

@@ -1,5 +1,7 @@
 """The AdamW step, a hot path of kind *update*. Derivation: README.md. Readable: reference.py."""
 
+import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +53,7 @@ def step(
     module = select("adamw", *inputs, **hyper)
     if out is None:
         return module.step(*inputs, **hyper)
-    if module is not reference and _may_be_written(out, *inputs):
+    if _takes_out(module.step) and _may_be_written(out, *inputs):
         return module.step(*inputs, **hyper, out=out)
     for piece in _pieces(theta) if module is reference and type(theta) is np.ndarray else (...,):
         new = module.step(*(x[piece] for x in inputs), **hyper)
@@ -83,6 +85,12 @@ def _alike(row, dtype):
             return False
     theta, _, m, v = row
     return theta.flags.writeable and m.flags.writeable and v.flags.writeable
+
+
+@functools.cache
+def _takes_out(step):
+    """A backend writes into `out` if its step has a parameter of this name; the result of any other is copied."""
+    return "out" in inspect.signature(step).parameters
 
 
 def _may_be_written(out, theta, g, m, v):

@@ -46,16 +46,6 @@ def maximum(typingctx, a, b):
 
 
 @intrinsic
-def nearest(typingctx, x):
-    """The nearest integer, as a floating-point number."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.call(builder.module.declare_intrinsic("llvm.rint", [args[0].type]), args)
-
-    return x(x), codegen
-
-
-@intrinsic
 def scaled(typingctx, y, t):
     """y 2ⁿ, where n stands in the lowest bits of t: it is added to the exponent of y, unchecked."""
     integer, mantissa = (ir.IntType(32), 23) if y == types.float32 else (ir.IntType(64), 52)
