@@ -22,6 +22,7 @@ from table.draws import named
 import tinygrad_nlp
 from tinygrad_nlp import Tensor, grad, nn, ops, optim
 
+VANISHING = 1e-150
 ROUNDINGS = 16
 ABOUT, CASES = read()
 ROWS = rows()
@@ -62,6 +63,8 @@ def differences(case: Case, name: str, ours: np.ndarray) -> list[str]:
     if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
         return [f"{where} is {ours.dtype} {ours.shape}, PyTorch's {theirs.dtype} {theirs.shape}"]
     equal = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    if ours.dtype.kind == "f":  # where PyTorch's erf has long rounded to 1, or a number has lost digits to underflow
+        equal |= np.maximum(np.abs(ours), np.abs(theirs)) < VANISHING
     if equal.all():
         return []
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -52,8 +52,9 @@ def _backward(dx, dloss, x, target, m, log_z, ignore_index, eps, workers):
                 for c in range(C):
                     dx[n, c] = 0  # (10)
             else:
-                _row_backward(dx[n], x[n], m[n], log_z[n], eps / T(C), dloss[n])
-                dx[n, target[n]] -= (T(1) - eps) * dloss[n]
+                i, share = slice(target[n], target[n] + 1), eps / T(C)
+                _row_backward(dx[n], x[n], m[n], log_z[n], share, dloss[n])
+                _row_backward(dx[n, i], x[n, i], m[n], log_z[n], (T(1) - eps) + share, dloss[n])  # of the target
 
 
 @device
@@ -102,7 +103,7 @@ def _mean(x, m):
 
 
 @device(fastmath=EXACT)  # reordered, x - m - log z loses the last digits of a large m
-def _row_backward(dx, x, m, log_z, share, g):
+def _row_backward(dx, x, m, log_z, q, g):
     for c in range(len(x)):
         p = exp((x[c] - m) - log_z)  # (8)
-        dx[c] = g * (p - share)  # (9) (11)
+        dx[c] = g * (p - q)  # (9) (11)
