@@ -76,6 +76,17 @@ def table(rows: dict[str, list[dict]]) -> list[tuple[str, ...]]:
     return lines
 
 
+def kept(processes: dict[str, list[dict]], n: int) -> None:
+    """Write the verdicts of n processes for each benchmark beside those of the other benchmarks."""
+    rows = {name: judged(results) for name, results in processes.items()}
+    path = RESULTS / machine() / "bars.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else {}
+    merged = {name: (before | rows)[name] for name in NAMES if name in before | rows}
+    first = next(iter(processes.values()))[0]
+    facts = {"command": "python -m benchmarks.bars", "processor": processor(), "processes": n}
+    print("saved:", save("bars", merged, **facts, threads=first["threads"], versions=first["versions"]))
+
+
 def main(argv: list[str] | None = None) -> dict[str, list[dict]]:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
@@ -92,6 +103,8 @@ def main(argv: list[str] | None = None) -> dict[str, list[dict]]:
         for name, results in processes.items():  # in turn, so that a slow minute is not all of one benchmark's
             print(f"{time.perf_counter() - start:5.0f} s: {name}, process {i + 1} of {args.processes}", flush=True)
             results.append(measured(name, extra))
+        if not extra and args.processes == PROCESSES:  # each round: what was measured stays if the rest is cut off
+            kept(processes, i + 1)
     rows = {name: judged(results) for name, results in processes.items()}
     view = Table(title=f"bars, {machine()}")
     header, *lines = table(rows)
@@ -100,13 +113,6 @@ def main(argv: list[str] | None = None) -> dict[str, list[dict]]:
     for line in lines:
         view.add_row(*line)
     Console(width=150).print(view)
-    if not extra and args.processes == PROCESSES:
-        path = RESULTS / machine() / "bars.json"
-        before = json.loads(path.read_text())["rows"] if path.exists() else {}
-        merged = {name: (before | rows)[name] for name in NAMES if name in before | rows}
-        first = next(iter(processes.values()))[0]
-        facts = {"command": "python -m benchmarks.bars", "processor": processor(), "processes": PROCESSES}
-        print("saved:", save("bars", merged, **facts, threads=first["threads"], versions=first["versions"]))
     return rows
 
 

@@ -41,7 +41,7 @@ def parser(
     options.add_argument("--threads", type=_positive, default=threads, help=f"of everybody (default {threads})")
     options.set_defaults(usual_threads=threads, known_peers=peers)
     options.add_argument("--peers", nargs="*", choices=peers, help="default: all, but torch.compile if --quick")
-    options.add_argument("--rounds", type=_positive, help="default: as many as take 8 seconds (--bars: 4), 5 to 100")
+    options.add_argument("--rounds", type=_positive, help="default: as many as take 8 seconds (--bars: 2), 5 to 100")
     options.add_argument("--quick", action="store_true", help="tiny shapes, two rounds, nothing is saved")
     options.add_argument("--bars", type=Path, metavar="FILE", help="write the medians of the rows with a bar, alone")
     return options
@@ -56,7 +56,7 @@ def run(
     args.peers = tuple(peer for peer in args.known_peers if peer not in slow) if everyone else tuple(args.peers)
     set_threads(args.threads, args.peers)
     dtype, device = getattr(args, "dtype", "float32"), getattr(args, "device", "cpu")
-    bounds = {"fewest": args.rounds, "most": args.rounds} if args.rounds else {"seconds": 4.0 if args.bars else 8.0}
+    bounds = {"fewest": args.rounds, "most": args.rounds} if args.rounds else {"seconds": 2.0 if args.bars else 8.0}
     bounds = {"fewest": 2, "most": 2, "warm": 0.0} if args.quick else bounds
     works, rows, bars = {}, {}, {}
     for case in cases(args):

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from tinygrad_nlp import arange, concat, nn, no_grad, permute_dims, random, reshape, unstack
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.models.decoding import draw, next_token_probabilities
-from tinygrad_nlp.ops import attention, linear
+from tinygrad_nlp.ops import attention, layer_norm, linear
 from tinygrad_nlp.train.options import Options, option
 
 
@@ -98,7 +98,11 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """h + Attention(LayerNorm(h)), then h + MLP(LayerNorm(h)) (E42).  (B, T, C) -> (B, T, C)"""
+    """h + Attention(LayerNorm(h)), then h + MLP(LayerNorm(h)) (E42).  (B, T, C) -> (B, T, C)
+
+    Each sum is left to the norm that reads it next, which computes it in the same pass: a block is given the stream h
+    and a branch to add to it, and returns both again.
+    """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -106,9 +110,17 @@ class Block(nn.Module):
         self.ln_2, self.mlp = nn.LayerNorm(config.n_embd), MLP(config)
         self.drop = nn.Dropout(config.dropout)  # (E16)
 
-    def forward(self, h: Tensor, cache: KeysValues | None = None) -> Tensor:
-        h = h + self.drop(self.attn(self.ln_1(h), cache))
-        return h + self.drop(self.mlp(self.ln_2(h)))
+    def forward(self, h: Tensor, branch: Tensor | None, cache: KeysValues | None = None) -> tuple[Tensor, Tensor]:
+        x, h = add_and_norm(self.ln_1, h, branch)
+        x, h = add_and_norm(self.ln_2, h, self.drop(self.attn(x, cache)))
+        return h, self.drop(self.mlp(x))
+
+
+def add_and_norm(norm: nn.LayerNorm, h: Tensor, branch: Tensor | None) -> tuple[Tensor, Tensor]:
+    """LayerNorm(h + branch), and h + branch (E41, E42).  (..., C), (..., C) -> (..., C), (..., C)"""
+    if branch is None:
+        return norm(h), h
+    return layer_norm(branch, norm.weight, norm.bias, h, eps=norm.eps)
 
 
 class GPT(nn.Module):
@@ -144,9 +156,11 @@ class GPT(nn.Module):
         if past + T > self.config.block_size:
             raise ShapeError(f"GPT: {past + T} tokens, but the model has positions for {self.config.block_size}")
         h = self.drop(self.wte(tokens) + self.wpe(arange(past, past + T)))  #      (E02)  (B, T, C)
+        branch = None
         for i, block in enumerate(self.h):
-            h = block(h, cache[i] if cache else None)
-        return linear(self.ln_f(h), self.wte.weight)  #                          (E45)  (B, T, V)
+            h, branch = block(h, branch, cache[i] if cache else None)
+        x, _ = add_and_norm(self.ln_f, h, branch)
+        return linear(x, self.wte.weight)  #                                     (E45)  (B, T, V)
 
     def loss(self, tokens: Any, targets: Any) -> Tensor:
         """Mean of −log P(target) in nats per token (E06, E51).  (B, T), (B, T) -> ()"""

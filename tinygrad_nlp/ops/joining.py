@@ -1,5 +1,7 @@
 """Functions of a list of arrays: they lay pieces into one array, and the gradient takes the pieces out again."""
 
+import numpy as np
+
 from tinygrad_nlp.autograd import primitive
 from tinygrad_nlp.autograd.arrays import namespace
 from tinygrad_nlp.autograd.convert import as_array
@@ -46,6 +48,18 @@ def plain(x):
     return x.data if type(x) is Tensor else x
 
 
+def _slices_of(gs, axis):
+    """The array of which these are the slices along an axis, one after the other and all of them; else None."""
+    whole = gs[0].base if type(gs[0]) is np.ndarray else None
+    if type(whole) is not np.ndarray or whole.ndim != gs[0].ndim + 1 or whole.shape[axis] != len(gs):
+        return None
+    for g, part in zip(gs, np.moveaxis(whole, axis, 0), strict=True):
+        same = type(g) is np.ndarray and g.__array_interface__["data"] == part.__array_interface__["data"]
+        if not same or (g.shape, g.strides, g.dtype) != (part.shape, part.strides, part.dtype):
+            return None
+    return whole[...]  # a view: whoever holds a slice does not see it added to
+
+
 @primitive(several=True)
 def unstack(x, *, axis=0):
     """The slices x[0], x[1], … along an axis, as a tuple.  (N, C) -> N times (C,)
@@ -60,7 +74,8 @@ def unstack(x, *, axis=0):
 
 @unstack.vjp("x")
 def _(gs, axis):
-    return namespace(gs[0]).stack(gs, axis=axis)
+    whole = _slices_of(gs, axis)
+    return namespace(gs[0]).stack(gs, axis=axis) if whole is None else whole
 
 
 @explained

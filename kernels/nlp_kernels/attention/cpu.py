@@ -52,7 +52,7 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
     o, lse = saved
     (B, H, T, D), S, Dv, dtype = q.shape, k.shape[2], v.shape[3], q.dtype
-    dq, dk, dv = empty((B, T, H, D), dtype), empty((B, S, H, D), dtype), empty((B, S, H, Dv), dtype)
+    dq, dk, dv = _gradients(B, H, T, S, D, Dv, dtype)
     (R, C), NR, E, Ev = _tile(T, S, BACKWARD_KEYS, dtype), columns(dtype), _wide(D, dtype), _wide(Dv, dtype)
     keep, lengths = _masks(q, k, keep, key_lengths)
     work = {HEADS: lengths[:, None]}
@@ -69,6 +69,17 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
             keep, lengths, first, way, units.shape[1], scale_or_default(scale, q), causal, *mask.arguments(dropout),
         )  # fmt: skip
     return tuple(x.transpose(0, 2, 1, 3) for x in (dq, dk, dv))
+
+
+def _gradients(B, H, T, S, D, Dv, dtype):
+    """Room for dq, dk and dv, heads side by side; where they are alike, in one (B, T, 3, H, D) array.
+
+    Where q, k and v are parts of one product (E33), so are their gradients: then nothing is left to be laid together.
+    """
+    if (S, Dv) == (T, D):
+        room = empty((B, T, 3, H, D), dtype)
+        return room[:, :, 0], room[:, :, 1], room[:, :, 2]
+    return empty((B, T, H, D), dtype), empty((B, S, H, D), dtype), empty((B, S, H, Dv), dtype)
 
 
 def _tile(T, S, keys, dtype):
@@ -140,7 +151,7 @@ def _forward(
 
 
 @kernel(
-    "dq[B,T,H,D] dk[B,S,H,D] dv[B,S,H,Dv] qs[W,T,E] dos[W,T,Ev] dqs[W,T,E] delta[W,T] kt[W,P,D,NR] vt[W,P,Dv,NR]"
+    "dq(B,T,H,D) dk(B,S,H,D) dv(B,S,H,Dv) qs[W,T,E] dos[W,T,Ev] dqs[W,T,E] delta[W,T] kt[W,P,D,NR] vt[W,P,Dv,NR]"
     " ks[W,C,E] dks[W,C,E] dvs[W,C,Ev] ps[W,R,C] ds[W,R,C] masks[W,R,C] words:uint32[W,n] | do(B,H,T,Dv) q(B,H,T,D)"
     " k(B,H,S,D) v(B,H,S,Dv) o(B,H,T,Dv) lse[B,H,T,1] keep:bool(B,H,T,S) lengths:int64[B] first:int64[W+1] way:int64"
     " tiles:int64 scale causal:bool dropout:uint64[4] rescale",
@@ -199,11 +210,11 @@ def _backward(
                     product(dqs[t0 : t0 + M], ds[:M, :n], ks[:n], True)  # (16)
             if way != BY_QUERIES:
                 for j in range(N):
-                    copy_row(dk[b, s0 + j, h], dks[j], one)
-                    copy_row(dv[b, s0 + j, h], dvs[j], one)
+                    copy_row(contiguous(dk[b, s0 + j, h]), dks[j], one)
+                    copy_row(contiguous(dv[b, s0 + j, h]), dvs[j], one)
         if way != BY_QUERIES:
             for s in range(max(s_first, length), s_last):
                 dk[b, s, h], dv[b, s, h] = 0, 0
         if way != BY_KEYS:
             for t in range(t_first, t_last):
-                copy_row(dq[b, t, h], dqs[t], scale)  # (16)
+                copy_row(contiguous(dq[b, t, h]), dqs[t], scale)  # (16)
