@@ -56,7 +56,7 @@ def bars() -> str:
         return ""
     data = results("bars")
     versions = ", ".join(f"{PEERS.get(name, name)} {version}" for name, version in data["versions"].items())
-    machine = f"float32, {data['threads']} threads of {data['processor']}; {versions}."
+    machine = f"float32, {data['threads']} threads of {data['processor']}, {data['processes']} processes; {versions}."
     return "\n".join([*markdown(table(data["rows"])), "", machine])
 
 
@@ -106,6 +106,25 @@ def gradient_checkers() -> str:
     return "\n".join(text).rstrip(",") + f". Machine: {data['machine']}."
 
 
+def gpt_profile() -> str:
+    """Milliseconds of a step by part, references and kernels side by side for each size."""
+    if not (RESULTS / MACHINE / "gpt_profile.json").exists():
+        return ""
+    data = results("gpt_profile")
+    sides = [(label, side) for label, of in data["rows"].items() for side in of]
+    parts = {part: 0.0 for label, side in sides for part in data["rows"][label][side]}
+    for label, side in sides:
+        for part, ms in data["rows"][label][side].items():
+            parts[part] = max(parts[part], ms)
+    header = ("milliseconds", *(f"{label}: {side}" for label, side in sides))
+    body = [
+        (part, *(f"{data['rows'][label][side].get(part, 0.0):.1f}" for label, side in sides))
+        for part in sorted(parts, key=lambda part: -parts[part])
+    ]
+    total = ("all", *(f"{sum(data['rows'][label][side].values()):.0f}" for label, side in sides))
+    return "\n".join([*markdown([header, *body, total]), "", f"float32, {data['threads']} threads, {data['machine']}."])
+
+
 Tables = Mapping[str, Callable[[], str]]  # by the name of their markers
 TABLES: Tables = {
     "bars": bars,
@@ -114,7 +133,8 @@ TABLES: Tables = {
     "gpt": gpt,
     "gradient_checkers": gradient_checkers,
 }
-PAGES: dict[Path, Tables] = {README: TABLES} | {
+GPT_STEP = README.parent / "docs" / "gpt-step.md"
+PAGES: dict[Path, Tables] = {README: TABLES, GPT_STEP: {"gpt_profile": gpt_profile}} | {
     ROOT / name / "README.md": {"benchmark": partial(hot_path, name)} for name in HOT_PATHS
 }
 
