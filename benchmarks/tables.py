@@ -17,7 +17,7 @@ def lines(data: dict) -> list[tuple[str, ...]]:
     for label, row in data["rows"].items():
         first = next(iter(row))
         cells = [_cell(row, name, first) for name in names]
-        if roofs and last:
+        if roofs and not tokens:
             cells.append(of_the_roof(works[label], row[first]["median_us"], roofs)[1])
         elif tokens:
             cells.append(f"{works[label]['tokens'] / row[first]['median_us'] * 1e6:,.0f}")
