@@ -24,6 +24,7 @@ BACKENDS = ("cuda", "packed", "cpu", "reference")  # in order of preference
 NEED_NUMBA = ("cpu", "packed")
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
+_asked: dict[str, tuple] = {}  # hot path -> (module, its supports, its pays or None), in the same order
 # hot path -> the name of its forced backend; "*" stands for every other hot path
 _forced: ContextVar[Mapping[str, str]] = ContextVar("forced backends", default=MappingProxyType({}))
 
@@ -44,17 +45,16 @@ def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
 
     Raises BackendError where the forced backend is absent or does not support the inputs: no silent fallback.
     """
-    modules = _resolved.get(hot_path) or _modules(hot_path)
-    if (name := forced(hot_path)) is not None:
-        module = modules.get(name)
+    if _forced.get() and (name := forced(hot_path)) is not None:
+        module = _modules(hot_path).get(name)
         if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
             raise BackendError(_refusal(hot_path, name, module, x))
         return module
-    for name, module in modules.items():
-        if name == "reference" or (module.supports(x, *inputs, **hyper) and _pays(module, x, *inputs, **hyper)):
+    for module, supports, pays in _asked.get(hot_path) or _order(hot_path, _modules(hot_path)):
+        if supports is None or (supports(x, *inputs, **hyper) and (pays is None or pays(x, *inputs, **hyper))):
             return module
     raise BackendError(
-        f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(modules)}"
+        f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(_modules(hot_path))}"
     )
 
 
@@ -103,7 +103,7 @@ def register_backend(hot_path: str, name: str, module: Any) -> None:
     needed = ["supports", *(f for f in ("forward", "backward", "step") if hasattr(modules["reference"], f))]
     if missing := [function for function in needed if not callable(getattr(module, function, None))]:
         raise BackendError(f"{hot_path}: backend {name!r} has no {', '.join(missing)}")
-    _resolved[hot_path] = {name: module, **modules}
+    _order(hot_path, {name: module, **modules})
 
 
 def unregister_backend(hot_path: str, name: str) -> None:
@@ -111,7 +111,7 @@ def unregister_backend(hot_path: str, name: str) -> None:
     modules = _modules(hot_path)
     if name not in modules or name in BACKENDS:
         raise BackendError(f"{hot_path}: no registered backend {name!r}; there are {', '.join(modules)}")
-    _resolved[hot_path] = {known: module for known, module in modules.items() if known != name}
+    _order(hot_path, {known: module for known, module in modules.items() if known != name})
 
 
 def _modules(hot_path):
@@ -121,8 +121,18 @@ def _modules(hot_path):
         present = [name for name in BACKENDS if (ROOT / hot_path / f"{name}.py").exists()]
         if not _numba_works():
             present = [name for name in present if name not in NEED_NUMBA]
-        _resolved[hot_path] = {name: import_module(f"nlp_kernels.{hot_path}.{name}") for name in present}
+        _order(hot_path, {name: import_module(f"nlp_kernels.{hot_path}.{name}") for name in present})
     return _resolved[hot_path]
+
+
+def _order(hot_path, modules):
+    """Set down a hot path's backends, and what `select` asks them."""
+    _resolved[hot_path] = modules
+    _asked[hot_path] = tuple(
+        (module, None if name == "reference" else module.supports, getattr(module, "pays", None))
+        for name, module in modules.items()
+    )
+    return _asked[hot_path]
 
 
 @functools.cache
@@ -146,10 +156,6 @@ def _force(name: str, hot_path: str | None) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
-
-
-def _pays(module, *inputs, **hyper):
-    return not hasattr(module, "pays") or module.pays(*inputs, **hyper)
 
 
 def _refusal(hot_path, name, module, x):

@@ -47,8 +47,8 @@ def assert_no_worse_than_the_problem(ours: dict, path: HotPath, case: Case, cota
     for _ in range(SAMPLES):
         inputs, cs = _rounding(case.inputs, eps, rng), _rounding(cotangents, eps, rng)
         peers.append(evaluate(path.reference, path, Case(inputs, case.hyper), cs))
-    assert ours.keys() == oracle.keys()
-    for name, result in ours.items():
+    assert ours.keys() >= oracle.keys()  # a backend may save more
+    for name, result in ((name, ours[name]) for name in oracle):
         check_infinities(name, np.asarray(result), oracle[name])
         yardstick = max(distance(other[name], oracle[name]) for other in peers)
         error, allowed = distance(result, oracle[name]), 4 * yardstick + 4 * eps * largest(oracle[name])

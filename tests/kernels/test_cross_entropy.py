@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from cases import generators
 from cases.cross_entropy import HOT_PATH
+from contract import assert_no_worse_than_the_problem, draw_cotangents, evaluate
 from hypothesis import given
 from nlp_kernels import cross_entropy, dispatch, softmax
 from nlp_kernels.errors import DtypeError, ShapeError
@@ -65,10 +66,39 @@ def test_ignored_rows_count_nothing(rng, shape, label_smoothing):
     np.testing.assert_array_equal(dx[~ignored], dx_alone)
 
 
+@pytest.fixture(params=[True, False], ids=["kept", "computed-again"])
+def kept(request, monkeypatch):
+    """Whether the Numba kernel keeps the exponentials for the backward pass, as it does for small batches."""
+    if not request.param:
+        monkeypatch.setattr(pytest.importorskip("nlp_kernels.cross_entropy.cpu"), "KEPT", -1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data(), rng=generators())
+def test_the_contract_holds_where_exponentials_are_computed_again(dtype, data, rng):
+    """The contract's other cases are small, so that the Numba kernel keeps them."""
+    cpu = pytest.importorskip("nlp_kernels.cross_entropy.cpu")
+    case = data.draw(HOT_PATH.cases(dtype))
+    cotangents = draw_cotangents(HOT_PATH, case, rng)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "KEPT", -1)
+        ours = evaluate(cross_entropy, HOT_PATH, case, cotangents)
+    assert_no_worse_than_the_problem(ours, HOT_PATH, case, cotangents)
+
+
+def test_ignored_rows_may_hold_anything(kept):
+    x = np.asarray([[np.nan, np.inf, 1.0], [1.0, 2.0, 3.0]], np.float32)
+    loss, saved = cross_entropy.forward(x, np.asarray([-100, 1]))
+    (dx,) = cross_entropy.backward(np.asarray([np.nan, 1.0], np.float32), x, np.asarray([-100, 1]), saved)
+    assert loss[0] == 0
+    np.testing.assert_array_equal(dx[0], 0)
+    assert np.isfinite(dx[1]).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("C", [2, 3, 65, 128, 1000])
-def test_logits_far_from_zero_lose_nothing(backend, C, dtype):
+def test_logits_far_from_zero_lose_nothing(kept, backend, C, dtype):
     """(x - m) - log z, in this order: where a compiler makes it x - (m + log z), p sums to 1 but for an ulp of m."""
     rng = np.random.default_rng(0)
     x, target = (3 * rng.normal(size=(20, C)) - 10_000).astype(dtype), rng.integers(0, C, 20)

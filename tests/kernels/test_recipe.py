@@ -72,7 +72,8 @@ def silu(tmp_path, monkeypatch):
     monkeypatch.setattr(nlp_kernels, "__path__", [*nlp_kernels.__path__, str(tmp_path)])
     monkeypatch.setattr(dispatch, "ROOT", tmp_path)
     monkeypatch.setattr(dispatch, "HOT_PATHS", ("silu",))
-    monkeypatch.setattr(dispatch, "_resolved", {})
+    for resolved in ("_resolved", "_asked"):
+        monkeypatch.setattr(dispatch, resolved, {})
     names: dict[str, Any] = {}
     exec(block("tests/kernels/cases/silu.py"), names)
     yield names["HOT_PATH"]
