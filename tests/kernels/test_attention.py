@@ -270,7 +270,7 @@ MASKS = {
 def cpu(monkeypatch):
     """The kernel's module, with tiles so small that little arrays have many of them."""
     module = pytest.importorskip("nlp_kernels.attention.cpu")
-    for name, size in (("QUERIES", 5), ("KEYS", 8), ("BACKWARD_KEYS", 8)):  # keys in whole panels: 8 or 16 or 32
+    for name, size in (("QUERIES", 5), ("KEYS", 8)):  # keys in whole panels: 8 or 16 or 32
         monkeypatch.setattr(module, name, size)
     return module
 

@@ -23,7 +23,7 @@ from nlp_kernels.common.microkernel import columns, pack_transposed, product
 from nlp_kernels.common.threads import workers
 from nlp_kernels.common.vector import contiguous
 
-QUERIES, KEYS, BACKWARD_KEYS = 32, 256, 128  # of a tile of scores
+QUERIES, KEYS = 32, 256  # of a tile of scores
 HEADS, BY_KEYS, BY_QUERIES = 0, 1, 2  # how the backward's work is shared out
 
 
@@ -53,7 +53,7 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     o, lse = saved
     (B, H, T, D), S, Dv, dtype = q.shape, k.shape[2], v.shape[3], q.dtype
     dq, dk, dv = _gradients(B, H, T, S, D, Dv, dtype)
-    (R, C), NR, E, Ev = _tile(T, S, BACKWARD_KEYS, dtype), columns(dtype), _wide(D, dtype), _wide(Dv, dtype)
+    (R, C), NR, E, Ev = _tile(T, S, KEYS, dtype), columns(dtype), _wide(D, dtype), _wide(Dv, dtype)
     keep, lengths = _masks(q, k, keep, key_lengths)
     work = {HEADS: lengths[:, None]}
     if workers(B * H * T) > B * H:

@@ -67,9 +67,9 @@ class Loan:
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array in C order that holds anything; like `numpy.empty`, aligned to a page where it is large."""
     global _idle_bytes
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if size < LARGE:
+    if not isinstance(dtype, np.dtype):
+        dtype = np.dtype(dtype)
+    if (size := math.prod(shape) * dtype.itemsize) < LARGE:
         return np.empty(shape, dtype)
     size = _rounded(size + ALIGNMENT)
     try:

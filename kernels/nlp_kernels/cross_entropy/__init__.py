@@ -30,15 +30,14 @@ def backward(
     dloss: (N,); x, target as in `forward`; saved: what `forward` returned (the row maximum m and log Σ exp(x - m)),
     or None.
     """
-    x, target = _inputs("cross_entropy.backward", x, target, ignore_index, label_smoothing)
-    check.floating("cross_entropy.backward", x=x, dloss=dloss)
+    x, target = _inputs("cross_entropy.backward", x, target, ignore_index, label_smoothing, dloss=dloss)
     check.shape("cross_entropy.backward", "dloss", dloss, (x.shape[0],))
     hyper = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     return select("cross_entropy", x, target, **hyper).backward(check.contiguous(dloss), x, target, saved, **hyper)
 
 
-def _inputs(function, x, target, ignore_index, label_smoothing):
-    check.floating(function, x=x)
+def _inputs(function, x, target, ignore_index, label_smoothing, **cotangent):
+    check.floating(function, x=x, **cotangent)
     check.shape(function, "x", x, ("N", "C"))
     N, C = x.shape
     if C == 0:

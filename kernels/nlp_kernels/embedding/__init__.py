@@ -25,15 +25,14 @@ def backward(dy: Any, table: Any, indices: Any, saved: None, *, padding_idx: int
 
     dy: (*indices.shape, D); saved: None.
     """
-    table, indices = _inputs("embedding.backward", table, indices, padding_idx)
-    check.floating("embedding.backward", table=table, dy=dy)
+    table, indices = _inputs("embedding.backward", table, indices, padding_idx, dy=dy)
     check.shape("embedding.backward", "dy", dy, (*indices.shape, table.shape[1]))
     module = select("embedding", table, indices, padding_idx=padding_idx)
     return module.backward(check.contiguous(dy), table, indices, saved, padding_idx=padding_idx)
 
 
-def _inputs(function, table, indices, padding_idx):
-    check.floating(function, table=table)
+def _inputs(function, table, indices, padding_idx, **cotangent):
+    check.floating(function, table=table, **cotangent)
     check.shape(function, "table", table, ("V", "D"))
     V = table.shape[0]
     check.indices(function, "indices", indices, V)

@@ -29,15 +29,14 @@ def backward(dy: Any, x: Any, keep: Any, saved: Any, *, temperature: float = 1.0
 
     dy, x: (N, C); keep as in `forward`; saved: what `forward` returned, or None to compute it again.
     """
-    x, keep = _inputs("softmax.backward", x, keep, temperature)
-    check.floating("softmax.backward", x=x, dy=dy)
+    x, keep = _inputs("softmax.backward", x, keep, temperature, dy=dy)
     check.shape("softmax.backward", "dy", dy, x.shape)
     module = select("softmax", x, keep, temperature=temperature, log=log)
     return module.backward(check.contiguous(dy), x, keep, saved, temperature=temperature, log=log)
 
 
-def _inputs(function, x, keep, temperature):
-    check.floating(function, x=x)
+def _inputs(function, x, keep, temperature, **cotangent):
+    check.floating(function, x=x, **cotangent)
     check.shape(function, "x", x, ("N", "C"))
     if not 0 < temperature < math.inf:
         raise ValueError(f"{function}: temperature is {temperature}, expected a positive number")

@@ -8,6 +8,7 @@ from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
 from nlp_kernels.common.vector import exp, log, maximum
 
+_ALL = absent(2, np.bool_)
 CACHED = 2048  # numbers: rows are taken together, pass by pass, up to so many
 
 
@@ -29,7 +30,7 @@ def backward(dy, x, keep=None, saved=None, *, temperature=1.0, log=False):
 
 
 def _mask(keep):
-    return absent(2, np.bool_) if keep is None else keep
+    return _ALL if keep is None else keep
 
 
 @kernel("y[N,C] | x[N,C] keep:bool[n,c] scale log:bool workers:int64")
