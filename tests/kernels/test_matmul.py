@@ -195,6 +195,18 @@ def test_more_than_one_block(backend, dtype, transpose_w, shape):
         assert_close(ours, right, dtype)
 
 
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)], ids=str)
+@pytest.mark.parametrize("n_workers", [1, 3])
+@pytest.mark.parametrize(("M", "K", "N"), [(50, 600, 70), (210, 400, 1100), (1, 2, 33), (40, 1024, 600)], ids=str)
+def test_a_long_inner_axis(M, K, N, n_workers, transposed, monkeypatch):
+    """As in dW: blocks of B are used for all of C, which adds up one block of the inner axis after the other."""
+    packed, rng = pytest.importorskip("nlp_kernels.matmul.packed"), np.random.default_rng(0)
+    monkeypatch.setattr(packed, "workers", lambda *sizes: n_workers)
+    a, b = rng.normal(size=(M, K)), rng.normal(size=(K, N))
+    a, b = (np.asfortranarray(x) if t else x for x, t in zip((a, b), transposed, strict=True))
+    assert_close([packed.product(a, b)], [a @ b], np.float64)
+
+
 @KERNELS
 @given(data=st.data(), rng=generators(), transpose_w=st.booleans())
 def test_every_combination_of_strides(backend, data, rng, transpose_w):

@@ -216,6 +216,13 @@ def pack_transposed(panels, x):
 
 
 @intrinsic
+def columns_of(typingctx, x):
+    """`columns` of x's dtype, in a kernel."""
+    n = VECTORS * vector_bytes() // (x.dtype.bitwidth // 8)
+    return types.intp(x), lambda context, builder, sig, args: context.get_constant(types.intp, n)
+
+
+@intrinsic
 def _lanes(typingctx, x):
     """How many numbers of x a vector holds."""
     lanes = vector_bytes() // (x.dtype.bitwidth // 8)

@@ -5,6 +5,8 @@
             for the panels of B                  each read from front to back
                 for tiles of 12 rows             C in registers while k runs: common/microkernel.py
 
+Where the inner axis is the longest, as in dW = Xᵀ dZ, B is the large one and its blocks stay: `_long_product`.
+
 README.md goes there step by step, and says what each is worth.
 """
 
@@ -22,6 +24,7 @@ from nlp_kernels.matmul.reference import ACTIVATIONS
 __all__ = ["backward", "forward", "pays", "product", "supports"]
 
 KC, MC = 192, 96  # longer sums would round more than PyTorch's; a block of A has 72 KB in float32
+NC = 512  # columns of a block of B: 384 KB
 DEPTH = 16  # rows of B that are packed together: each is read in long pieces, and each panel written in long ones
 PAGE = 4096  # bytes: rows that lie a multiple of this apart share few lines of the first-level cache
 FEW, SMALL = 32, 1 << 20  # rows, and multiply-adds, below which packing B costs more than it saves
@@ -50,8 +53,12 @@ def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", 
 
 def product(a, b):
     """C = A B.  (M, K), (K, N) -> (M, N)"""
-    c = empty((len(a), b.shape[1]), a.dtype)
-    _product(c, readable(a), _packed(b), workers(*a.shape, b.shape[1]))
+    (M, K), N = a.shape, b.shape[1]
+    c = empty((M, N), a.dtype)
+    if K > M:
+        _long_product(c, readable(a), readable(b), workers(M, K, N))
+    else:
+        _product(c, readable(a), _packed(b), workers(M, K, N))
     return c
 
 
@@ -65,42 +72,67 @@ def _packed(b):
 
 @kernel("panels[P,K,R] | b(K,N) workers:int64")
 def _pack(panels, b, workers):
-    P, K, R = panels.shape
+    P, _, R = panels.shape
     for p in prange(workers):
         p0, p1 = p * P // workers, (p + 1) * P // workers
-        b_p = b[:, p0 * R : p1 * R]
-        if b.strides[1] == b.itemsize:
-            for k in range(0, K, DEPTH):
-                microkernel.pack(panels[p0:p1, k : k + DEPTH], b_p[k : k + DEPTH])
-        else:
-            microkernel.pack_transposed(panels[p0:p1], b_p.T)
+        _pack_part(panels[p0:p1], b[:, p0 * R : p1 * R])
+
+
+@device
+def _pack_part(panels, b):
+    if b.strides[1] == b.itemsize:
+        for k in range(0, len(b), DEPTH):
+            microkernel.pack(panels[:, k : k + DEPTH], b[k : k + DEPTH])
+    else:
+        microkernel.pack_transposed(panels, b.T)
 
 
 @kernel("c[M,N] | a(M,K) panels[P,K,R] workers:int64")
 def _product(c, a, panels, workers):
     for p in prange(workers):
-        m0, m1, n0, n1 = _part(p, workers, c, panels)
+        m0, m1, n0, n1 = _part(p, workers, c, panels.shape[2])
         block, edge = _scratch(a, panels)
         for m in range(m0, m1, MC):
             last = min(m + MC, m1)
-            _rows(c[m:last, n0:n1], a[m:last], _from(panels, n0), block, edge)
+            _rows(c[m:last, n0:n1], a[m:last], _from(panels, n0), block, edge, False)
+
+
+@kernel("c[M,N] | a(M,K) b(K,N) workers:int64")
+def _long_product(c, a, b, workers):
+    """Where the inner axis is the longest: B is packed KC rows at a time, which are used for all of C at once."""
+    K, R = a.shape[1], microkernel.columns_of(c)
+    for p in prange(workers):
+        m0, m1, n0, n1 = _part(p, workers, c, R)
+        panels = np.empty((NC // R, KC, R), c.dtype)
+        block, edge = _scratch(a, panels)
+        for n in range(n0, n1, NC):
+            columns = slice(n, min(n + NC, n1))
+            P = -(-(columns.stop - n) // R)
+            for k in range(0, K, KC):
+                depth = slice(k, min(k + KC, K))
+                packed = panels[:P, : depth.stop - k]
+                _pack_part(packed, b[depth, columns])
+                for m in range(m0, m1, MC):
+                    rows = slice(m, min(m + MC, m1))
+                    _rows(c[rows, columns], a[rows, depth], packed, block, edge, k > 0)
 
 
 @kernel("y[M,N] z[M,N] | x(M,K) panels[P,K,R] b[N] residual[M,N] activation:int64 workers:int64")
 def _forward(y, z, x, panels, b, residual, activation, workers):
     for p in prange(workers):
-        m0, m1, n0, n1 = _part(p, workers, y, panels)
+        m0, m1, n0, n1 = _part(p, workers, y, panels.shape[2])
         block, edge = _scratch(x, panels)
         for m in range(m0, m1, MC):
             last = min(m + MC, m1)
-            _rows(z[m:last, n0:n1], x[m:last], _from(panels, n0), block, edge)  # (1)
+            _rows(z[m:last, n0:n1], x[m:last], _from(panels, n0), block, edge, False)  # (1)
             finish(y, z, b, residual, activation, m, last, n0, n1)  # (2) (3) (4) (5) (6) (7)
 
 
 @device
-def _part(p, workers, c, panels):
+def _part(p, workers, c, R):
     """The rows and columns of C that worker p computes: the longer side is cut, columns in whole panels."""
-    (M, N), (P, _, R) = c.shape, panels.shape
+    M, N = c.shape
+    P = -(-N // R)
     if M >= N:
         return p * M // workers, (p + 1) * M // workers, 0, N
     return 0, M, p * P // workers * R, min((p + 1) * P // workers * R, N)
@@ -120,28 +152,29 @@ def _scratch(a, panels):
 
 
 @device
-def _rows(c, a, panels, block, edge):
-    """C = A B for at most MC rows."""
+def _rows(c, a, panels, block, edge, add):
+    """C ← A B, or C ← C + A B where `add`, for at most MC rows."""
     M, K = a.shape
     if len(block):
         for m in range(M):
             block_m, a_m = block[m], a[m]
             for k in range(K):
                 block_m[k] = a_m[k]
-        _multiply(c, block[:M, :K], panels, edge)
+        _multiply(c, block[:M, :K], panels, edge, add)
     else:
-        _multiply(c, a, panels, edge)
+        _multiply(c, a, panels, edge, add)
 
 
 @device
-def _multiply(c, a, panels, edge):
+def _multiply(c, a, panels, edge, add):
+    """C (+)= A B, the inner axis KC at a time."""
     (M, N), K, R = c.shape, a.shape[1], panels.shape[2]
     P = N // R
     for k in range(0, max(K, 1), KC):
-        microkernel.product(c[:, : P * R], a[:, k : k + KC], panels[:P, k : k + KC], k > 0)
+        microkernel.product(c[:, : P * R], a[:, k : k + KC], panels[:P, k : k + KC], add or k > 0)
     if P * R < N:
         microkernel.product(edge[:M], a, panels[P], False)
         for m in range(M):
             c_m, edge_m = c[m, P * R :], edge[m]
             for n in range(N - P * R):
-                c_m[n] = edge_m[n]
+                c_m[n] = c_m[n] + edge_m[n] if add else edge_m[n]
