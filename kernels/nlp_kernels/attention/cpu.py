@@ -18,10 +18,10 @@ from nlp_kernels.attention.tiles import (
 from nlp_kernels.common import check
 from nlp_kernels.common import dropout as mask
 from nlp_kernels.common.compiled import kernel
+from nlp_kernels.common.intrinsics import contiguous
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.microkernel import columns, pack_transposed, product
 from nlp_kernels.common.threads import workers
-from nlp_kernels.common.vector import contiguous
 
 QUERIES, KEYS = 32, 256  # of a tile of scores
 HEADS, BY_KEYS, BY_QUERIES = 0, 1, 2  # how the backward's work is shared out

@@ -4,7 +4,8 @@ import numpy as np
 
 from nlp_kernels.common.compiled import device
 from nlp_kernels.common.dropout import factors
-from nlp_kernels.common.vector import contiguous, exp, maximum
+from nlp_kernels.common.intrinsics import contiguous, maximum
+from nlp_kernels.common.vector import exp
 
 
 def work_of_queries(lengths, T, S, R, causal):

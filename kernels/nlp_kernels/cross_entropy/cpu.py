@@ -4,9 +4,10 @@ import numpy as np
 from numba import prange
 
 from nlp_kernels.common.compiled import DTYPES, absent, device, kernel
+from nlp_kernels.common.intrinsics import maximum
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
-from nlp_kernels.common.vector import EXACT, exp, log, maximum
+from nlp_kernels.common.vector import EXACT, exp, log
 
 CACHED = 8192  # numbers: rows are taken together, pass by pass, up to so many
 KEPT = 1 << 21  # numbers: so many exponentials are still in the cache when the backward pass wants them

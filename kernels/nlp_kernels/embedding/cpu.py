@@ -4,9 +4,9 @@ import numpy as np
 from numba import prange
 
 from nlp_kernels.common.compiled import DTYPES, device, kernel
+from nlp_kernels.common.intrinsics import prefetch
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
-from nlp_kernels.common.vector import prefetch
 
 AHEAD = 4  # rows that memory is asked for in advance: the processor does not guess which one comes next
 
