@@ -16,6 +16,8 @@ NONE, RELU, GELU, GELU_TANH = range(len(ACTIVATIONS))
 ROWS, COLUMNS = 64, 2048  # a tile of the elementwise part: its sums and the bias stay in the first-level cache
 GRAIN = 4096  # elements that are worth a thread
 
+product = blas.product
+
 
 def supports(x, *inputs, **hyper):
     return type(x) is np.ndarray and x.dtype in (np.float32, np.float64)

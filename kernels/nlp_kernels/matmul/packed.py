@@ -17,6 +17,7 @@ from nlp_kernels.common import microkernel
 from nlp_kernels.common.blas import readable, workers
 from nlp_kernels.common.compiled import device, kernel
 from nlp_kernels.common.memory import empty
+from nlp_kernels.common.panels import pack, packed
 from nlp_kernels.matmul import cpu
 from nlp_kernels.matmul.cpu import finish, supports
 from nlp_kernels.matmul.reference import ACTIVATIONS
@@ -25,7 +26,6 @@ __all__ = ["backward", "forward", "pays", "product", "supports"]
 
 KC, MC = 192, 96  # longer sums would round more than PyTorch's; a block of A has 72 KB in float32
 NC = 512  # columns of a block of B: 384 KB
-DEPTH = 16  # rows of B that are packed together: each is read in long pieces, and each panel written in long ones
 PAGE = 4096  # bytes: rows that lie a multiple of this apart share few lines of the first-level cache
 FEW, SMALL = 32, 1 << 20  # rows, and multiply-adds, below which packing B costs more than it saves
 
@@ -40,7 +40,7 @@ def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False
     y = empty((len(x), w.shape[1]), x.dtype)
     z = y if activation == "none" else empty(y.shape, x.dtype)
     after = cpu.bias(b, z), cpu.rows(residual, z), ACTIVATIONS.index(activation)
-    _forward(y, z, readable(x), _packed(w), *after, workers(*x.shape, w.shape[1]))
+    _forward(y, z, readable(x), packed(w), *after, workers(*x.shape, w.shape[1]))
     return y, None if activation == "none" else z
 
 
@@ -58,33 +58,8 @@ def product(a, b):
     if K > M:
         _long_product(c, readable(a), readable(b), workers(M, K, N))
     else:
-        _product(c, readable(a), _packed(b), workers(M, K, N))
+        _product(c, readable(a), packed(b), workers(M, K, N))
     return c
-
-
-def _packed(b):
-    """The columns of B in panels (P, K, R), as wide as a tile, filled up with zeros.  (K, N) -> (P, K, R)"""
-    (K, N), R = b.shape, microkernel.columns(b.dtype)
-    panels = empty((-(-N // R), K, R), b.dtype)
-    _pack(panels, readable(b), workers(K, N, 16))
-    return panels
-
-
-@kernel("panels[P,K,R] | b(K,N) workers:int64")
-def _pack(panels, b, workers):
-    P, _, R = panels.shape
-    for p in prange(workers):
-        p0, p1 = p * P // workers, (p + 1) * P // workers
-        _pack_part(panels[p0:p1], b[:, p0 * R : p1 * R])
-
-
-@device
-def _pack_part(panels, b):
-    if b.strides[1] == b.itemsize:
-        for k in range(0, len(b), DEPTH):
-            microkernel.pack(panels[:, k : k + DEPTH], b[k : k + DEPTH])
-    else:
-        microkernel.pack_transposed(panels, b.T)
 
 
 @kernel("c[M,N] | a(M,K) panels[P,K,R] workers:int64")
@@ -110,11 +85,11 @@ def _long_product(c, a, b, workers):
             P = -(-(columns.stop - n) // R)
             for k in range(0, K, KC):
                 depth = slice(k, min(k + KC, K))
-                packed = panels[:P, : depth.stop - k]
-                _pack_part(packed, b[depth, columns])
+                block_b = panels[:P, : depth.stop - k]
+                pack(block_b, b[depth, columns])
                 for m in range(m0, m1, MC):
                     rows = slice(m, min(m + MC, m1))
-                    _rows(c[rows, columns], a[rows, depth], packed, block, edge, k > 0)
+                    _rows(c[rows, columns], a[rows, depth], block_b, block, edge, k > 0)
 
 
 @kernel("y[M,N] z[M,N] | x(M,K) panels[P,K,R] b[N] residual[M,N] activation:int64 workers:int64")
