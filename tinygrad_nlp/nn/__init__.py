@@ -11,16 +11,23 @@ from tinygrad_nlp.nn.loading import IncompatibleKeys, StateDictError
 from tinygrad_nlp.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from tinygrad_nlp.nn.module import Module, Parameter
 from tinygrad_nlp.nn.norm import LayerNorm
+from tinygrad_nlp.nn.recurrent import GRU, LSTM, RNN
+from tinygrad_nlp.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "GRUCell",
     "Identity",
     "IncompatibleKeys",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
@@ -30,6 +37,7 @@ __all__ = [
     "MultiheadAttention",
     "NLLLoss",
     "Parameter",
+    "RNNCell",
     "ReLU",
     "Sequential",
     "Sigmoid",
