@@ -203,7 +203,7 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
 
     def _layer(self, x: Tensor, first: list, weights: list, lengths: Any, reverse: bool) -> Any:
-        return recurrent.rnn(x, *first, *weights, lengths, nonlinearity=self.nonlinearity, reverse=reverse)
+        return recurrent.rnn(x, *first, *weights, lengths=lengths, nonlinearity=self.nonlinearity, reverse=reverse)
 
 
 class GRU(Recurrent):
@@ -228,7 +228,7 @@ class GRU(Recurrent):
         self.reset_after = reset_after
 
     def _layer(self, x: Tensor, first: list, weights: list, lengths: Any, reverse: bool) -> Any:
-        return recurrent.gru(x, *first, *weights, lengths, reset_after=self.reset_after, reverse=reverse)
+        return recurrent.gru(x, *first, *weights, lengths=lengths, reset_after=self.reset_after, reverse=reverse)
 
 
 class LSTM(Recurrent):
@@ -263,4 +263,4 @@ class LSTM(Recurrent):
                 p.data[forget] = self.forget_bias if name.startswith("bias_ih") else 0
 
     def _layer(self, x: Tensor, first: list, weights: list, lengths: Any, reverse: bool) -> Any:
-        return recurrent.lstm(x, *first, *weights, lengths, reverse=reverse)
+        return recurrent.lstm(x, *first, *weights, lengths=lengths, reverse=reverse)

@@ -109,7 +109,7 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None, *, activ
     >>> tn.linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
     Tensor([[11.5]])
     """
-    x, weight, bias, residual = _one_dtype(_tensor(x), _tensor(weight), bias, residual)
+    x, weight, bias, residual = one_dtype(_tensor(x), _tensor(weight), bias, residual)
     if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input {x.shape} and weight {weight.shape}: the last sizes must agree")
     shape = (*x.shape[:-1], weight.shape[0])
@@ -129,7 +129,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, *, eps: floa
     >>> tn.layer_norm([[-1.0, 1.0]], [2.0, 2.0], [0.0, 0.0], eps=0.0)
     Tensor([[-2.,  2.]])
     """
-    x, gamma, beta, residual = _one_dtype(_tensor(x), _tensor(gamma), _tensor(beta), residual)
+    x, gamma, beta, residual = one_dtype(_tensor(x), _tensor(gamma), _tensor(beta), residual)
     if not x.ndim:
         raise ShapeError("layer_norm needs at least one axis, got a scalar")
     if residual is not None and residual.shape != x.shape:
@@ -165,7 +165,7 @@ def attention(
     >>> tn.attention([[[[1.0]]]], [[[[1.0], [1.0]]]], [[[[2.0], [4.0]]]])
     Tensor([[[[3.]]]])
     """
-    q, k, v = _one_dtype(_tensor(q), _tensor(k), _tensor(v))
+    q, k, v = one_dtype(_tensor(q), _tensor(k), _tensor(v))
     if not q.ndim == k.ndim == v.ndim == 4:
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (B, H, T, D) and so on, four axes")
     if not 0 <= dropout < 1:
@@ -228,7 +228,7 @@ def _tensor(x: Any) -> Tensor:
     return x if type(x) is Tensor else wrap(as_array(x))
 
 
-def _one_dtype(*xs: Any) -> list:
+def one_dtype(*xs: Any) -> list:
     """Tensors of the one dtype they promote to; None stays None."""
     tensors = [None if x is None else _tensor(x) for x in xs]
     dtypes = {x.dtype for x in tensors if x is not None}
