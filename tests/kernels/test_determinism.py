@@ -5,7 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nlp_kernels import adamw, attention, cross_entropy, dispatch, embedding, layer_norm, matmul, softmax
+from nlp_kernels import (
+    adamw,
+    attention,
+    cross_entropy,
+    dispatch,
+    embedding,
+    gru,
+    layer_norm,
+    lstm,
+    matmul,
+    rnn,
+    softmax,
+)
 from nlp_kernels.common import threads
 from nlp_kernels.dispatch import use_backend
 
@@ -42,8 +54,24 @@ def work(T):
         "matmul": lambda: of_function(matmul, (x, w, b, None), (draw_like(T, 301, 555),), **gelu),
         "attention": lambda: of_function(attention, (q, k, v, None, np.array([150, 90])), (do,), causal=True),
         "embedding": lambda: of_function(embedding, (table, indices), (draw_like(T, 3000, 64),)),
+        **{
+            name: recurrent(kernel, gates, T)
+            for name, kernel, gates in (("rnn", rnn, 1), ("gru", gru, 3), ("lstm", lstm, 4))
+        },
         "adamw": lambda: adamw.step(*state, **HYPER),
     }
+
+
+def recurrent(kernel, gates, T):
+    """A layer of 40 units over 9 steps of 7 sequences, some of them shorter."""
+    x, lengths, states = (
+        draw(T, 9, 7, 30),
+        np.array([9, 0, 3, 9, 8, 1, 9]),
+        [draw(T, 7, 40) for _ in range(1 + (gates == 4))],
+    )
+    weights = [draw(T, gates * 40, *more) / 5 for more in ((30,), (40,), (), ())]
+    dys = (draw(T, 9, 7, 40), *states)
+    return lambda: of_function(kernel, (x, *states, *weights, lengths), dys)
 
 
 def draw_like(T, *shape):

@@ -10,6 +10,7 @@ import pytest
 
 from tinygrad_nlp import AxisError, DtypeError, ShapeError, nn
 from tinygrad_nlp.nn import functional as F
+from tinygrad_nlp.nn.utils import rnn as packing
 
 X, OTHER, WHOLE = np.ones((2, 3)), np.ones((4, 5)), np.ones((2, 3), int)
 LAYERS = {n: c for n in nn.__all__ if isinstance(c := getattr(nn, n), type) and issubclass(c, nn.Module)}
@@ -64,6 +65,37 @@ def assigned(layer, name, value):
 
 LINEAR, NORM, HEADS = nn.Linear(3, 2), nn.LayerNorm(3), nn.MultiheadAttention(4, 2)
 Q = np.ones((3, 2, 4))
+PACKED = packing.pack_padded_sequence(Q, [3, 1])
+
+
+def recurrent(name, states, *more_values):
+    """The mistakes of a recurrent layer with inputs (3, 2, 4)."""
+    layer, state = getattr(nn, name)(4, 2), np.ones((1, 2, 2))
+    bad = np.ones((1, 3, 2))
+    return {
+        ShapeError: [
+            applies(layer, OTHER), applies(layer, Q[0, 0]), applies(layer, Q[:0]), applies(layer, Q, lengths=[1]),
+            applies(layer, Q, bad if states == 1 else (state, bad)), makes(name, -1, 2),
+        ],
+        DtypeError: [applies(layer, Q, lengths=[1.0, 2.0]), makes(name, 4, 2, dtype=np.int32)],
+        IndexError: [applies(layer, Q, lengths=[3, n]) for n in (0, 4, -1)],
+        ValueError: [
+            makes(name, 4, 0), makes(name, 4, 2, 0), makes(name, 4, 2, dropout=1.0),
+            applies(layer, PACKED, lengths=[1, 1]), *more_values,
+        ],
+    }  # fmt: skip
+
+
+def cell(name, *more_values):
+    layer = getattr(nn, name)(3, 2)
+    bad = X if name != "LSTMCell" else (np.ones((2, 2)), X)
+    return {
+        ShapeError: [applies(layer, OTHER), applies(layer, 1.0), applies(layer, X, bad), makes(name, -1, 2)],
+        ValueError: [makes(name, 3, 0), *more_values],
+        DtypeError: [makes(name, 3, 2, dtype=np.int32)],
+    }
+
+
 MISTAKES = {
     "Parameter": {DtypeError: [makes("Parameter", x) for x in ("a", None, object(), [1, 2], WHOLE)]},
     "Module": {
@@ -123,6 +155,14 @@ MISTAKES = {
             applies(HEADS, Q, Q, Q, attn_mask=np.full((3, 3), 0.5)), makes("MultiheadAttention", 4, 2, dtype=np.int32),
         ],
     },
+    "RNN": recurrent("RNN", 1, makes("RNN", 4, 2, nonlinearity="gelu")),
+    "GRU": recurrent("GRU", 1),
+    "LSTM": recurrent(
+        "LSTM", 2, applies(nn.LSTM(4, 2), Q, [np.ones((1, 2, 2))]), makes("LSTM", 4, 2, bias=False, forget_bias=1.0)
+    ),
+    "RNNCell": cell("RNNCell", makes("RNNCell", 3, 2, nonlinearity="gelu")),
+    "GRUCell": cell("GRUCell"),
+    "LSTMCell": cell("LSTMCell"),
     "CrossEntropyLoss": classes("CrossEntropyLoss"),
     "NLLLoss": classes("NLLLoss"),
     "BCEWithLogitsLoss": differences(

@@ -76,7 +76,7 @@ class Recurrent(Module):
         x, batched = self._time_first(input, batch_first)
         lengths = self._checked_lengths(lengths, x.shape)
         initial = self._initial(hx, x, batched)
-        last = []
+        last: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             x = self._dropped(x) if layer else x
             ys = []

@@ -39,7 +39,7 @@ def states(T, first, reverse):
     return room
 
 
-def shares(B):
+def shares(B: int) -> tuple[int, int]:
     """Among how many workers the sequences are shared out, and the most that one takes."""
     W = workers(B) if B else 1
     return W, -(-B // W)

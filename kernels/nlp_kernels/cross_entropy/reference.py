@@ -19,7 +19,7 @@ def forward(x, target, *, ignore_index=-100, label_smoothing=0.0):
 def backward(dloss, x, target, saved=None, *, ignore_index=-100, label_smoothing=0.0):
     """Gradient (dx,), (N, C); 0 in ignored rows."""
     xp, eps, C = array_namespace(x), label_smoothing, x.shape[-1]
-    _, m, log_z = shifted(x) if saved is None else (None, *saved)  # a cache of functions of x, never an input
+    _, m, log_z = shifted(x) if saved is None else (None, *saved[:2])  # a cache of functions of x, never an input
     p = xp.exp((x - m) - log_z)  #                                    (8)  (N, C)
     hit = xp.expand_dims(target, axis=-1) == xp.arange(C)
     q = (1 - eps) * xp.astype(hit, x.dtype) + eps / C  #              (9)  (N, C)

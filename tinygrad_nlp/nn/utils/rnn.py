@@ -56,7 +56,7 @@ def pack_padded_sequence(
 def pad_packed_sequence(
     sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
 ) -> tuple[Tensor, Any]:
-    """x_bt for t < n_b, `padding_value` after.  PackedSequence -> (T, B, ...) or, if `batch_first`, (B, T, ...); (B,)
+    """y_tb = x_tb for t < n_b, else `padding_value`.  PackedSequence -> (T, B, ...), or (B, T, ...); (B,)
 
     T is the greatest length, or `total_length`. Raises ValueError for a total length below the greatest one, DtypeError
     for what is no PackedSequence.
@@ -64,7 +64,7 @@ def pad_packed_sequence(
     >>> x, lengths = rnn.pad_packed_sequence(rnn.pack_padded_sequence(np.ones((3, 2)), [2, 1]), padding_value=7.0)
     >>> x
     Tensor([[1., 1.],
-            [1., 7.]])
+            [1., 7.]], dtype=float64)
     """
     if not isinstance(sequence, PackedSequence):
         raise DtypeError(f"pad_packed_sequence: expected a PackedSequence, got {type(sequence).__name__}")
