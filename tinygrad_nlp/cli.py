@@ -28,12 +28,14 @@ commands:
   generate RUN     let a trained model write
   check M:F        are the gradients of function F in module M right?
   study NAME       look inside the library ({studies})
+  data list        the texts and labelled sentences that --data and the readers know; data fetch NAME gets one
   doctor           what this machine has, what is missing, how to get it
   warmup           compile the kernels now instead of when they first run
 
 examples:
   {me} train gpt                                 a few minutes on two cores, no download
   {me} train gpt --data book.txt --steps 5000    on your own text
+  {me} train gpt --data gutenberg                on seventeen books, fetched once
   {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = {"train": train, "generate": generate, "check": check, "study": study}
+    commands = {"train": train, "generate": generate, "check": check, "study": study, "data": data}
     commands |= {"doctor": doctor, "warmup": warmup}
     name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if name == "--version":
@@ -94,6 +96,7 @@ def train(argv: list[str]) -> int:
         print(f"usage: {me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {me()} train gpt --help")
         return 0 if argv else 2
     name = one_of(argv[0], MODELS, "model")
+    from tinygrad_nlp.text import fetch, names_text
     from tinygrad_nlp.train.language_model import LanguageModelRun
     from tinygrad_nlp.train.progress import reporter
     from tinygrad_nlp.train.run_folder import RunFolder
@@ -117,6 +120,8 @@ def train(argv: list[str]) -> int:
     use_threads(arguments.threads)
     keep_freed_memory()  # this process is ours, and a training step asks for the same sizes again and again
     options, settings = given(arguments, config_class), given(arguments, Settings)
+    if names_text(settings.get("data")):
+        fetch(settings["data"], quiet=arguments.quiet)
 
     if arguments.resume is None:
         run = LanguageModelRun(name, model_class, config_class, options, Settings(**settings), arguments.device)
@@ -208,6 +213,13 @@ def study(argv: list[str]) -> int:
 def check(argv: list[str]) -> int:
     """`check MODULE:FUNCTION`: the gradients of a function against oracles that know nothing of its rules."""
     from tinygrad_nlp.study.check import main
+
+    return main(argv)
+
+
+def data(argv: list[str]) -> int:
+    """`data list` and `data fetch NAME …`: the corpora that can be had by name."""
+    from tinygrad_nlp.text.command import main
 
     return main(argv)
 
