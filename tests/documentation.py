@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import tinygrad_nlp as tn
-from tinygrad_nlp import nn, optim
+from tinygrad_nlp import nn, optim, text
 from tinygrad_nlp.models import decoding
 from tinygrad_nlp.nn import functional, init
 
 NAMES = {"tn": tn, "np": np, "nn": nn, "F": functional, "init": init, "optim": optim, "decoding": decoding}
+NAMES["text"] = text
 
 
 def prose(thing):
