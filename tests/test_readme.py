@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("kernels/**/README.md"))]
 COVERED = (
-    "E01 E02 E05 E06 E06b E12 E13 E16 E33 E34 E35 E36 E37 E38 E38b E40 E41 E42 E44b E45 E46 E51 E55 E55b E60"
+    "E01 E01b E02 E05 E06 E06b E12 E13 E16 E33 E34 E35 E36 E37 E38 E38b E40 E41 E42 E44b E45 E46 E51 E55 E55b E58 E59 "
+    "E60"
 ).split()
 
 

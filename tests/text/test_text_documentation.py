@@ -72,7 +72,7 @@ MISTAKES = {
     "load_text": {UserError: calls(text.load_text, ("no/such/file",), ("btc",))},
     "names_text": {UserError: calls(text.names_text, ("btc",))},
     "one_hot": {error: calls(text.one_hot, (*case, 1)) for error, case in IDS.items()},
-    "padded": {UserError: calls(text.padded, ([],), ([[]],), ([[[1]]],))},
+    "padded": {UserError: calls(text.padded, ([],), ([[]],), ([[[1]]],)), DtypeError: calls(text.padded, ([[0.5]],))},
     "perplexity": {ValueError: calls(text.perplexity, (-1.0,), (np.nan,))},
     "read_categories": {UserError: calls(text.read_categories, ([],), (["no/such/file"],))},
     "read_conll": {UserError: calls(text.read_conll, ("no/such/file",))},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from nlp_kernels.errors import UserError
+from nlp_kernels.errors import DtypeError, UserError
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_nlp.random import Generator
@@ -41,7 +41,8 @@ def contiguous_batches(tokens: ArrayLike, batch_size: int, block_size: int) -> l
 def padded(sequences: Sequence[ArrayLike], pad: int = 0) -> tuple[Ids, Ids]:
     """Sequences side by side, time first, filled up with `pad`, and their lengths.  B × (T_b,) -> (T, B), (B,)
 
-    Raises UserError for no sequence, for one of length 0 (naming it) and for one that is not (T,).
+    Raises UserError for no sequence, for one of length 0 (naming it) and for one that is not (T,); DtypeError for what
+    is no integer.
 
     >>> text.padded([[5, 6, 7], [8]])
     (array([[5, 8],
@@ -56,6 +57,8 @@ def padded(sequences: Sequence[ArrayLike], pad: int = 0) -> tuple[Ids, Ids]:
             raise UserError(f"sequence {b} of the batch has shape {row.shape}, expected (T,)")
         if not row.size:
             raise UserError(f"sequence {b} of the batch has length 0; leave it out, or begin each one with <bos>")
+        if row.dtype.kind not in "iu":
+            raise DtypeError(f"sequence {b} of the batch has {row.dtype}; ids are integers")
     lengths = np.array([row.size for row in rows], np.int64)
     batch = np.full((lengths.max(), len(rows)), pad, np.int64)
     for b, row in enumerate(rows):
