@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tinygrad_nlp.text.download import Source
@@ -13,7 +13,7 @@ BODY = bytes(range(256)) * 700  # several chunks
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`/good`, `/cut`, `/cut-once`, `/stall`, `/short`, `/long`, `/wrong`, `/moved`, `/to-file`, `/circle`, or 404."""
+    """Answers as the path says, `/good` or `/wrong`, `/moved` or `/cut`; a path of no such name is a 404."""
 
     def do_GET(self):
         asked, what = self.server.asked, self.path.lstrip("/")
@@ -21,7 +21,12 @@ class Handler(BaseHTTPRequestHandler):
         cut = what in ("cut", "stall") or (what == "cut-once" and asked.count(what) == 1)
         bodies = {"short": BODY[:-1], "long": BODY * 3, "wrong": BODY[::-1]}
         bodies |= dict.fromkeys(("good", "cut", "cut-once", "stall"), BODY)
-        moved = {"moved": "/good", "to-file": "file:///etc/hostname", "circle": "/circle"}
+        moved = {
+            "moved": "/good",
+            "to-file": "file:///etc/hostname",
+            "to-ftp": "ftp://127.0.0.1:9/x",
+            "circle": "/circle",
+        }
         if what in moved:
             self.send_response(302)
             self.send_header("Location", moved[what])
@@ -34,6 +39,13 @@ class Handler(BaseHTTPRequestHandler):
             if what == "stall":
                 self.wfile.flush()
                 self.server.over.wait(5)
+        elif what == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                for _ in range(500):
+                    self.wfile.write(BODY)
+                    asked.append("and more")
         else:
             self.send_error(404)
 

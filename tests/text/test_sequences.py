@@ -100,8 +100,16 @@ def test_epochs_and_seeds_differ_and_lengths_in_a_batch_are_near():
     assert not np.array_equal(np.concatenate(first), np.concatenate([other() for _ in range(other.batches)]))
     spread = np.mean([np.ptp(sizes[rows]) for rows in first])
     assert spread < 10  # in random batches it is about 80
-    means = [sizes[rows].mean() for rows in first]
+    one_pool = BucketSampler(sizes, 10, Generator(3), pool=100)
+    means = [sizes[one_pool()].mean() for _ in range(one_pool.batches)]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3  # short ones do not come first
+
+
+def test_a_stream_that_begins_elsewhere_has_another_order():
+    generators = [Generator(1), Generator(1)]
+    generators[1].reserve(2**40)
+    orders = [BucketSampler(np.full(100, 5), 10, generator)().tolist() for generator in generators]
+    assert orders[0] != orders[1]
 
 
 def test_what_cannot_be_batched_is_named():

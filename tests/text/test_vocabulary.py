@@ -30,6 +30,7 @@ def test_splitting_loses_only_white_space_and_a_token_has_none(text):
         ("3.14 and 1,000,000.50; 2nd", "3.14 and 1,000,000.50 ; 2nd"),
         ("end. 'Quoted' -- naïve_x", "end . ' Quoted ' - - naïve_x"),
         ("v1.2", "v1 . 2"),
+        ("1.5x 2.50", "1 . 5x 2.50"),
         ("7.", "7 ."),
         ("<unk>", "< unk >"),
     ],
