@@ -49,9 +49,12 @@ def refused(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["train", "generate", "study", "doctor", "runs/gpt-001"]),
+        (["--help"], ["train", "generate", "study", "data list", "data fetch NAME", "doctor", "runs/gpt-001"]),
         (["train", "--help"], ["gpt"]),
-        (["train", "gpt", "--help"], ["--layers N", "(default: 4)", "--resume RUN", "Ctrl-C", "--dtype"]),
+        (
+            ["train", "gpt", "--help"],
+            ["--layers N", "(default: 4)", "--data NAME|PATH", "--resume RUN", "Ctrl-C", "--dtype"],
+        ),
         (["generate", "--help"], ["--prompt", "--top-p", "--temperature", "(default: 0.8)"]),
         (["study", "--help"], ["graph"]),
         (["data", "--help"], ["data list", "data fetch NAME", "TINYGRAD_NLP_DATA", "TINYGRAD_NLP_CACHE"]),

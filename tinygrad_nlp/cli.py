@@ -28,7 +28,7 @@ commands:
   generate RUN     let a trained model write
   check M:F        are the gradients of function F in module M right?
   study NAME       look inside the library ({studies})
-  data list        the texts and labelled sentences that --data and the readers know; data fetch NAME gets one
+  data list        corpora that can be had by name, as --data gutenberg; data fetch NAME gets one
   doctor           what this machine has, what is missing, how to get it
   warmup           compile the kernels now instead of when they first run
 

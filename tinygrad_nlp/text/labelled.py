@@ -12,7 +12,7 @@ from nlp_kernels.errors import UserError
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledTexts:
     """N texts x_n and their classes y_n, 0 … C−1, with the names of the classes.
 

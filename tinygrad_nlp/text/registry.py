@@ -88,7 +88,7 @@ def fetch(name: str, *, quiet: bool = False) -> list[Path]:
     try:
         download(missing, data_cache(), name, quiet=quiet)
     except UserError as error:
-        raise UserError(f"{error}; or put the files of {name!r} in a folder that {MIRROR} names") from error
+        raise UserError(f"{error}; the files of {name!r} may also lie in a folder that {MIRROR} names") from error
     return [(mirrored | cached)[file] for file in corpus.files]
 
 
