@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import tinygrad_nlp as tn
-from tinygrad_nlp import nn, optim
+from tinygrad_nlp import nn, optim, text
 from tinygrad_nlp.models import decoding
 from tinygrad_nlp.nn import functional, init
 from tinygrad_nlp.nn.utils import rnn
 
-NAMES = {"tn": tn, "np": np, "nn": nn, "F": functional, "init": init, "optim": optim, "decoding": decoding, "rnn": rnn}
+NAMES = {"tn": tn, "np": np, "nn": nn, "F": functional, "init": init, "optim": optim, "decoding": decoding}
+NAMES |= {"rnn": rnn, "text": text}
 
 
 def prose(thing):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import difflib
 import importlib
 import os
-import re
-import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 from nlp_kernels.common.memory import keep_freed_memory
 
-from tinygrad_nlp import TinygradError, UserError, __version__, set_num_threads
+from tinygrad_nlp import TinygradError, UserError, __version__
+from tinygrad_nlp.command_line import Parser, add_machine_options, command, me, one_of, use_threads
 from tinygrad_nlp.models import MODELS, find
 from tinygrad_nlp.train.options import Options, add_options, given, option
 
@@ -32,12 +28,14 @@ commands:
   generate RUN     let a trained model write
   check M:F        are the gradients of function F in module M right?
   study NAME       look inside the library ({studies})
+  data list        corpora that can be had by name, as --data gutenberg; data fetch NAME gets one
   doctor           what this machine has, what is missing, how to get it
   warmup           compile the kernels now instead of when they first run
 
 examples:
   {me} train gpt                                 a few minutes on two cores, no download
   {me} train gpt --data book.txt --steps 5000    on your own text
+  {me} train gpt --data gutenberg                on seventeen books, fetched once
   {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
@@ -80,24 +78,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = {"train": train, "generate": generate, "check": check, "study": study}
+    commands = {"train": train, "generate": generate, "check": check, "study": study, "data": data}
     commands |= {"doctor": doctor, "warmup": warmup}
-    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
-    if command == "--version":
+    name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if name == "--version":
         print("tinygrad-nlp", __version__)
-    elif command in ("-h", "--help"):
-        print(HELP.format(me=_me(), models=", ".join(MODELS), studies=", ".join(STUDIES)))
+    elif name in ("-h", "--help"):
+        print(HELP.format(me=me(), models=", ".join(MODELS), studies=", ".join(STUDIES)))
     else:
-        return commands[_one_of(command, commands, "command")](rest)
+        return commands[one_of(name, commands, "command")](rest)
     return 0 if argv else 2
 
 
 def train(argv: list[str]) -> int:
     """`train MODEL`: a new run, or the rest of an old one."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: {_me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {_me()} train gpt --help")
+        print(f"usage: {me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {me()} train gpt --help")
         return 0 if argv else 2
-    name = _one_of(argv[0], MODELS, "model")
+    name = one_of(argv[0], MODELS, "model")
+    from tinygrad_nlp.text import fetch, names_text
     from tinygrad_nlp.train.language_model import LanguageModelRun
     from tinygrad_nlp.train.progress import reporter
     from tinygrad_nlp.train.run_folder import RunFolder
@@ -105,22 +104,24 @@ def train(argv: list[str]) -> int:
 
     model_class, config_class = find(name)
     parser = Parser(
-        prog=f"{_me()} train {name}",
-        usage=f"{_me()} train {name} [options]",
+        prog=f"{me()} train {name}",
+        usage=f"{me()} train {name} [options]",
         description=f"Train a character-level {name.upper()} on a text: a few minutes on two cores with the defaults.",
-        epilog=TRAIN_EXAMPLES.format(me=_me(), name=name),
+        epilog=TRAIN_EXAMPLES.format(me=me(), name=name),
     )
     about_run = parser.add_argument_group("run")
     about_run.add_argument("--out", metavar="DIR", help=f"a new folder for the run (default: the next runs/{name}-NNN)")
     about_run.add_argument("--resume", metavar="RUN", help="go on with this run; its model and text stay as they were")
-    _add_machine_options(about_run)
+    add_machine_options(about_run)
     about_run.add_argument("--quiet", action="store_true", help="print nothing but the run folder")
     add_options(parser.add_argument_group("model"), config_class)
     add_options(parser.add_argument_group("training"), Settings)
     arguments = parser.parse(argv[1:])
-    _use_threads(arguments.threads)
+    use_threads(arguments.threads)
     keep_freed_memory()  # this process is ours, and a training step asks for the same sizes again and again
     options, settings = given(arguments, config_class), given(arguments, Settings)
+    if names_text(settings.get("data")):
+        fetch(settings["data"], quiet=arguments.quiet)
 
     if arguments.resume is None:
         run = LanguageModelRun(name, model_class, config_class, options, Settings(**settings), arguments.device)
@@ -135,8 +136,8 @@ def train(argv: list[str]) -> int:
         print(run.description(), f"run folder: {folder.path}", sep="\n", file=sys.stderr)
     outcome = run.train(folder, reporter(name, run.step, steps, quiet=arguments.quiet))
     if outcome.signal_number:
-        command = _command("train", name, "--resume", folder.path)
-        print(f"stopped at step {outcome.step} of {steps}; go on with\n  {command}", file=sys.stderr)
+        again = command("train", name, "--resume", folder.path)
+        print(f"stopped at step {outcome.step} of {steps}; go on with\n  {again}", file=sys.stderr)
         return 128 + outcome.signal_number
     if arguments.quiet:
         print(folder.path)
@@ -145,8 +146,8 @@ def train(argv: list[str]) -> int:
         print(f"{' sample ':─^80}\n{sample.strip()}")
     print(f"{' result ':─^80}\n{outcome.summary()}")
     print(f"files       {folder.path}: {', '.join(folder.files())}")
-    print(f"write       {_command('generate', folder.path, '--prompt', 'The ')}")
-    print(f"go on       {_command('train', name, '--resume', folder.path, '--steps', 2 * steps)}")
+    print(f"write       {command('generate', folder.path, '--prompt', 'The ')}")
+    print(f"go on       {command('train', name, '--resume', folder.path, '--steps', 2 * steps)}")
     return 0
 
 
@@ -167,16 +168,16 @@ class Writing(Options):
 def generate(argv: list[str]) -> int:
     """`generate RUN`: the model of a run continues a text, character by character."""
     parser = Parser(
-        prog=f"{_me()} generate",
-        usage=f"{_me()} generate RUN [options]",
+        prog=f"{me()} generate",
+        usage=f"{me()} generate RUN [options]",
         description="Let a trained model continue a text.",
-        epilog=GENERATE_EXAMPLES.format(me=_me()),
+        epilog=GENERATE_EXAMPLES.format(me=me()),
     )
     parser.add_argument("run", metavar="RUN", help="a run folder, as runs/gpt-001, or the checkpoint in it")
     add_options(parser, Writing)
-    _add_machine_options(parser)
+    add_machine_options(parser)
     arguments = parser.parse(argv)
-    _use_threads(arguments.threads)
+    use_threads(arguments.threads)
     writing = Writing(**given(arguments, Writing))
     from tinygrad_nlp.random import Generator
     from tinygrad_nlp.train.checkpoint import load_checkpoint
@@ -184,7 +185,7 @@ def generate(argv: list[str]) -> int:
 
     path = Path(arguments.run)
     state = load_checkpoint(path)
-    name = _one_of(state.get("name"), MODELS, f"model in {path}:")  # of a later version, or of another program
+    name = one_of(state.get("name"), MODELS, f"model in {path}:")  # of a later version, or of another program
     model, tokenizer = restore(state, path, *find(name), arguments.device)
     prompt = tokenizer.encode(writing.prompt or opening(tokenizer))
     print(writing.prompt, end="", flush=True)
@@ -204,9 +205,9 @@ def generate(argv: list[str]) -> int:
 def study(argv: list[str]) -> int:
     """`study NAME`: hand over to the study's own command line."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: {_me()} study NAME …\n\nstudies: {', '.join(STUDIES)}")
+        print(f"usage: {me()} study NAME …\n\nstudies: {', '.join(STUDIES)}")
         return 0 if argv else 2
-    return importlib.import_module(STUDIES[_one_of(argv[0], STUDIES, "study")]).main(argv[1:]) or 0
+    return importlib.import_module(STUDIES[one_of(argv[0], STUDIES, "study")]).main(argv[1:]) or 0
 
 
 def check(argv: list[str]) -> int:
@@ -216,9 +217,16 @@ def check(argv: list[str]) -> int:
     return main(argv)
 
 
+def data(argv: list[str]) -> int:
+    """`data list` and `data fetch NAME …`: the corpora that can be had by name."""
+    from tinygrad_nlp.text.command import main
+
+    return main(argv)
+
+
 def doctor(argv: list[str]) -> int:
     """`doctor`: what is here and what is missing."""
-    Parser(prog=f"{_me()} doctor", description="What this machine has, what is missing, how to get it.").parse(argv)
+    Parser(prog=f"{me()} doctor", description="What this machine has, what is missing, how to get it.").parse(argv)
     from tinygrad_nlp.doctor import report
 
     return report()
@@ -229,7 +237,7 @@ def warmup(argv: list[str]) -> int:
     from tinygrad_nlp.warmup import DTYPES, warm_up
 
     parser = Parser(
-        prog=f"{_me()} warmup",
+        prog=f"{me()} warmup",
         description="Compile every CPU kernel for this machine, once; later runs load them in milliseconds.\n"
         "They are kept in the user's cache folder, or in the one that TINYGRAD_NLP_CACHE names.",
     )
@@ -240,68 +248,6 @@ def warmup(argv: list[str]) -> int:
     if not arguments.quiet:
         print(done)
     return 0
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake gets one sentence instead of a page, and a misspelt option a suggestion."""
-
-    def __init__(self, **settings: Any):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
-
-    def parse(self, argv: list[str]) -> argparse.Namespace:
-        """The arguments; `UserError` for an unknown option or a bad value."""
-        arguments, unknown = self.parse_known_args(argv)
-        if unknown:
-            name, known = unknown[0].partition("=")[0], [o for action in self._actions for o in action.option_strings]
-            what = "option" if name.startswith("-") else "argument"
-            raise UserError(f"unknown {what} {name!r}; {_similar(name, known) or f'see {self.prog} --help'}")
-        return arguments
-
-    def error(self, message: str) -> NoReturn:
-        """Called by argparse for bad values."""
-        raise UserError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
-
-
-def _one_of(name: Any, known: Collection[str], what: str) -> str:
-    if name not in known:
-        raise UserError(f"unknown {what} {name!r}; {_similar(str(name), known) or 'there is ' + ', '.join(known)}")
-    return name
-
-
-def _similar(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-def _add_machine_options(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--device", default="cpu", type=_device, metavar="NAME", help="cpu, cuda or cuda:N (default: cpu)"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
-
-
-def _device(name: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:N, not {name!r}")
-    return name
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        if threads < 1:
-            raise UserError(f"--threads must be at least 1, not {threads}")
-        set_num_threads(threads)
-
-
-def _me() -> str:
-    """How this program was called, so that what it prints can be typed."""
-    if "UV_RUN_RECURSION_DEPTH" in os.environ:
-        return "uv run tinygrad-nlp"
-    return "python -m tinygrad_nlp" if Path(sys.argv[0]).name == "__main__.py" else "tinygrad-nlp"
-
-
-def _command(*words: object) -> str:
-    return " ".join([_me(), *(shlex.quote(str(word)) for word in words)])
 
 
 def _complain(message: str, status: int) -> int:

@@ -1,7 +1,50 @@
-"""Text: corpora, vocabularies and batches.  Plain arrays of token ids; nothing here knows tensors or models."""
+"""Text: corpora, vocabularies, labels and batches.  Plain arrays and tuples; nothing here knows tensors or models."""
 
 from tinygrad_nlp.text.batching import WindowSampler, consecutive_windows, split_tokens
-from tinygrad_nlp.text.corpus import DEFAULT_CORPUS, load_text
+from tinygrad_nlp.text.conll import TaggedSentence, read_conll
+from tinygrad_nlp.text.corpus import DEFAULT_CORPUS, load_text, names_text
+from tinygrad_nlp.text.labelled import LabelledTexts, read_categories, read_labelled
+from tinygrad_nlp.text.measures import Scores, accuracy, entity_scores, perplexity
+from tinygrad_nlp.text.one_hot import one_hot
+from tinygrad_nlp.text.registry import CORPORA, Corpus, fetch
+from tinygrad_nlp.text.sequences import BucketSampler, contiguous_batches, padded
+from tinygrad_nlp.text.tags import Span, bio_tags, spans, to_bio
 from tinygrad_nlp.text.tokenizer import CharTokenizer
+from tinygrad_nlp.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, split_words
 
-__all__ = ["DEFAULT_CORPUS", "CharTokenizer", "WindowSampler", "consecutive_windows", "load_text", "split_tokens"]
+__all__ = [
+    "BOS",
+    "CORPORA",
+    "DEFAULT_CORPUS",
+    "EOS",
+    "PAD",
+    "SPECIALS",
+    "UNK",
+    "BucketSampler",
+    "CharTokenizer",
+    "Corpus",
+    "LabelledTexts",
+    "Scores",
+    "Span",
+    "TaggedSentence",
+    "Vocabulary",
+    "WindowSampler",
+    "accuracy",
+    "bio_tags",
+    "consecutive_windows",
+    "contiguous_batches",
+    "entity_scores",
+    "fetch",
+    "load_text",
+    "names_text",
+    "one_hot",
+    "padded",
+    "perplexity",
+    "read_categories",
+    "read_conll",
+    "read_labelled",
+    "spans",
+    "split_tokens",
+    "split_words",
+    "to_bio",
+]

@@ -14,7 +14,11 @@ Ids = NDArray[np.int64]
 def split_tokens(tokens: Ids, block_size: int, *, validation: float = 0.1) -> tuple[Ids, Ids]:
     """The first part to train on and the last to judge by.  (T,) -> (T − v,), (v,), v = ⌊validation · T⌋
 
-    Both parts must hold a window and its next token; a shorter text raises `UserError` naming the length it needs.
+    Both parts must hold a window and its next token. Raises UserError for a shorter text, naming the length it needs.
+
+    >>> train, held_out = text.split_tokens(np.arange(30), 2)
+    >>> len(train), held_out
+    (27, array([27, 28, 29]))
     """
     held_out = int(len(tokens) * validation)
     train, held = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
@@ -33,6 +37,10 @@ class WindowSampler:
 
     Every number comes from the generator it is given, so (seed, counter) is the whole cursor in the data: set both
     and the same windows follow, in any process.
+
+    >>> x, y = text.WindowSampler(np.arange(100), 4, 1, tn.random.Generator(7))()
+    >>> x, y
+    (array([[91, 92, 93, 94]]), array([[92, 93, 94, 95]]))
     """
 
     def __init__(self, tokens: Ids, block_size: int, batch_size: int, generator: Any):
@@ -47,7 +55,13 @@ class WindowSampler:
 
 
 def consecutive_windows(tokens: Ids, block_size: int) -> tuple[Ids, Ids]:
-    """The text cut into windows side by side; a last partial one is left out.  (L,) -> (N, T), (N, T), N = ⌊(L−1)/T⌋"""
+    """The text cut into windows side by side; a last partial one is left out.  (L,) -> (N, T), (N, T), N = ⌊(L−1)/T⌋
+
+    >>> text.consecutive_windows(np.arange(6), 2)
+    (array([[0, 1],
+           [2, 3]]), array([[1, 2],
+           [3, 4]]))
+    """
     n = (len(tokens) - 1) // block_size
     x, y = tokens[: n * block_size], tokens[1 : n * block_size + 1]
     return x.reshape(n, block_size), y.reshape(n, block_size)

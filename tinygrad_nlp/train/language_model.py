@@ -24,6 +24,7 @@ from tinygrad_nlp.text import (
     WindowSampler,
     consecutive_windows,
     load_text,
+    names_text,
     split_tokens,
 )
 from tinygrad_nlp.train.checkpoint import load_checkpoint, save_checkpoint
@@ -53,7 +54,7 @@ class LanguageModelRun:
     ):
         """`options` are the fields of the config class except the vocabulary's size, which the text decides."""
         text = load_text(settings.data)
-        if settings.data is not None:  # a run may go on from another folder
+        if settings.data is not None and not names_text(settings.data):  # a run may go on from another folder
             settings = replace(settings, data=str(Path(settings.data).resolve()))
         self.name, self.settings, self.tokenizer = name, settings, CharTokenizer(text)
         self.text_hash, self.text_length = hashlib.sha256(text.encode()).hexdigest(), len(text)

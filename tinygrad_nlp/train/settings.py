@@ -14,7 +14,12 @@ CHANGEABLE = ("data", "steps", "eval_every")  # what a continued run may change 
 class Settings(Options):
     """How a language model is trained."""
 
-    data: str | None = option(None, "a UTF-8 text (default: CPython's language reference)", kind=str, metavar="FILE")
+    data: str | None = option(
+        None,
+        "a UTF-8 text, or a corpus of `data list` (default: CPython's language reference)",
+        kind=str,
+        metavar="NAME|PATH",
+    )
     steps: int = option(2000, "how many steps to train", low=1)
     batch_size: int = option(12, "windows in a batch", low=1)
     lr: float = option(3e-3, "highest learning rate, reached after the warm-up", low=0)
