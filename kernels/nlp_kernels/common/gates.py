@@ -12,6 +12,8 @@ from nlp_kernels.common.intrinsics import contiguous
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
 
+CACHED = 1024  # numbers of each gate
+
 
 def projected(x, w_ih, *biases):
     """u = x W_ihᵀ + Σ b, all steps in one product, in memory that is ours to write.  (T, B, I) -> (T, B, G)"""
@@ -43,6 +45,11 @@ def shares(B: int) -> tuple[int, int]:
     """Among how many workers the sequences are shared out, and the most that one takes."""
     W = workers(B) if B else 1
     return W, -(-B // W)
+
+
+def rows_at_once(M, H):
+    """Of how many of M sequences the gates stay in the first-level cache, at least one."""
+    return max(1, min(M, CACHED // max(H, 1)))
 
 
 def lengths_or_none(lengths):

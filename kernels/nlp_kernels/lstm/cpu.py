@@ -10,6 +10,7 @@ from nlp_kernels.common.gates import (
     lengths_or_none,
     projected,
     real_in,
+    rows_at_once,
     scatter,
     shares,
     sigmoid,
@@ -34,7 +35,7 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, revers
     y = empty((T, B, H), dtype) if lengths is not None else hs[:-1] if reverse else hs[1:]
     panels, W, M = packed(w_hh.T), *shares(B)
     _forward(
-        W, hs, cs, gates, y, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 5, M * H), dtype),
+        W, hs, cs, gates, y, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 5, rows_at_once(M, H) * H), dtype),
         panels, lengths_or_none(lengths), reverse,
     )  # fmt: skip
     last = 0 if reverse else T
@@ -47,7 +48,7 @@ def backward(dys, x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, sav
     (dy, dh_n, dc_n), (hs, cs, gates), (B, H), dtype = dys, saved, h0.shape, x.dtype
     delta, dh, dc, panels, W, M = empty(gates.shape, dtype), dh_n.copy(), dc_n.copy(), packed(w_hh), *shares(B)
     _backward(
-        W, delta, dh, dc, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 5, M * H), dtype),
+        W, delta, dh, dc, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 5, rows_at_once(M, H) * H), dtype),
         dy, cs, gates, panels, lengths_or_none(lengths), reverse,
     )  # fmt: skip
     dx, dw_ih, db = weight_gradients(delta, x, w_ih, b_ih)  # (17) (18) (20)
@@ -64,15 +65,16 @@ def _forward(w, hs, cs, gates, y, wide, room, panels, lengths, reverse):
     (T, B, _), W = gates.shape, len(wide)
     b0, b1 = w * B // W, (w + 1) * B // W
     M = b1 - b0
-    a, room = wide[w, :M], room[w]
+    a, room, rows = wide[w, :M], room[w], room.shape[2] // hs.shape[2]
     for step in range(T):
         t = T - 1 - step if reverse else step
         old, new = (t + 1, t) if reverse else (t, t + 1)
         real = real_in(lengths, t, b0, b1)
         if real:
             product(a, hs[old, b0:b1], panels, False)
-        if real == M:
-            _cells(hs[new, b0:b1], cs[new, b0:b1], gates[t, b0:b1], room, a, cs[old, b0:b1])
+        for m in range(0, M if real == M else 0, rows):
+            at, last = slice(b0 + m, min(b0 + m + rows, b1)), min(m + rows, M)
+            _cells(hs[new, at], cs[new, at], gates[t, at], room, a[m:last], cs[old, at])
         for m in range(M if len(lengths) else 0):
             b, one = b0 + m, slice(b0 + m, b0 + m + 1)
             if t >= lengths[b]:
@@ -93,13 +95,13 @@ def _backward(w, delta, dh, dc, wide, room, dy, cs, gates, panels, lengths, reve
     (T, B, _), W = gates.shape, len(wide)
     b0, b1 = w * B // W, (w + 1) * B // W
     M = b1 - b0
-    back, room = wide[w, :M], room[w]
+    back, room, rows = wide[w, :M], room[w], room.shape[2] // dh.shape[1]
     for step in range(T):
         t = step if reverse else T - 1 - step
         old, new = (t + 1, t) if reverse else (t, t + 1)
         real = real_in(lengths, t, b0, b1)
-        if real == M:
-            at = slice(b0, b1)
+        for m in range(0, M if real == M else 0, rows):
+            at = slice(b0 + m, min(b0 + m + rows, b1))
             _gradients(delta[t, at], dh[at], dc[at], room, dy[t, at], gates[t, at], cs[old, at], cs[new, at])
         for m in range(M if real < M else 0):
             at = slice(b0 + m, b0 + m + 1)

@@ -16,6 +16,7 @@ from numba import prange
 from nlp_kernels.common import microkernel
 from nlp_kernels.common.blas import readable, workers
 from nlp_kernels.common.compiled import device, kernel
+from nlp_kernels.common.intrinsics import contiguous
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.panels import pack, packed
 from nlp_kernels.matmul import cpu
@@ -25,6 +26,7 @@ from nlp_kernels.matmul.reference import ACTIVATIONS
 __all__ = ["backward", "forward", "pays", "product", "supports"]
 
 KC, MC = 192, 96  # longer sums would round more than PyTorch's; a block of A has 72 KB in float32
+LINE = 16  # numbers that set rows of a copy apart
 NC = 512  # columns of a block of B: 384 KB
 PAGE = 4096  # bytes: rows that lie a multiple of this apart share few lines of the first-level cache
 FEW, SMALL = 32, 1 << 20  # rows, and multiply-adds, below which packing B costs more than it saves
@@ -120,24 +122,35 @@ def _from(panels, n):
 
 @device
 def _scratch(a, panels):
-    """For rows of A that compete for the cache, a copy a line longer; for the last panel, a tile of its full width."""
+    """For an A that competes for the cache, room for a copy of a block; for the last panel, a tile of its full width."""
     T, (_, K, R) = panels.dtype, panels.shape
-    crowded = a.strides[1] == a.itemsize and a.strides[0] % PAGE == 0 and a.strides[0] != 0
-    return np.empty((MC if crowded else 0, K + R), T), np.empty((MC, R), T)
+    stride = max(a.strides[0], a.strides[1])
+    crowded = min(a.strides[0], a.strides[1]) == a.itemsize and stride % PAGE == 0
+    return np.empty((MC + R) * (K + R) if crowded else 0, T), np.empty((MC, R), T)
 
 
 @device
 def _rows(c, a, panels, block, edge, add):
     """C ← A B, or C ← C + A B where `add`, for at most MC rows."""
     M, K = a.shape
-    if len(block):
-        for m in range(M):
-            block_m, a_m = block[m], a[m]
-            for k in range(K):
-                block_m[k] = a_m[k]
-        _multiply(c, block[:M, :K], panels, edge, add)
-    else:
+    if not len(block):
         _multiply(c, a, panels, edge, add)
+    elif a.strides[1] == a.itemsize:
+        _multiply(c, _spread_out(block, a), panels, edge, add)
+    else:
+        _multiply(c, _spread_out(block, a.T).T, panels, edge, add)
+
+
+@device
+def _spread_out(block, a):
+    """A copy of a matrix whose rows are contiguous, each a line longer than A's."""
+    M, K = a.shape
+    rows = block[: M * (K + LINE)].reshape(M, K + LINE)
+    for m in range(M):
+        to, row = rows[m], contiguous(a[m])
+        for k in range(K):
+            to[k] = row[k]
+    return rows[:, :K]
 
 
 @device
