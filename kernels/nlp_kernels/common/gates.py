@@ -110,7 +110,14 @@ def sigmoid(x):
 
 
 @device
-def tanh(to, x):
-    """tanh of each entry of x."""
+def tanh(x):
+    """tanh of each entry, in place."""
+    for i in range(len(x)):
+        x[i] = vector.tanh(x[i])
+
+
+@device
+def tanh_of(to, x):
+    """tanh of each entry of x, which is another array: one that overlaps would be computed number by number."""
     for i in range(len(x)):
         to[i] = vector.tanh(x[i])

@@ -95,7 +95,7 @@ def _forward(w, hs, gates, y, wide, wide_n, room, u, bias, panels, panels_n, len
                 _product(q, r, h.reshape(n))
                 product(a_n, q.reshape(b1 - b0, H), panels_n, False)
                 gather(room[2:], u_t[:, 2 * H :], a_n, H)  # (5)
-            tanh(c, c)
+            tanh(c)
             _mix(hs[new, at].reshape(n), z, c, h.reshape(n))  # (6)
             scatter(gates[t, at], room, H)
         for b in range(b0, b1 if len(lengths) else b0):

@@ -16,6 +16,7 @@ from nlp_kernels.common.gates import (
     sigmoid,
     states,
     tanh,
+    tanh_of,
     weight_gradients,
 )
 from nlp_kernels.common.memory import empty
@@ -65,7 +66,7 @@ def _forward(w, hs, cs, gates, y, wide, room, panels, lengths, reverse):
     (T, B, _), W = gates.shape, len(wide)
     b0, b1 = w * B // W, (w + 1) * B // W
     M = b1 - b0
-    a, room, rows = wide[w, :M], room[w], room.shape[2] // hs.shape[2]
+    a, room, rows = wide[w, :M], room[w], max(room.shape[2] // max(hs.shape[2], 1), 1)
     for step in range(T):
         t = T - 1 - step if reverse else step
         old, new = (t + 1, t) if reverse else (t, t + 1)
@@ -95,7 +96,7 @@ def _backward(w, delta, dh, dc, wide, room, dy, cs, gates, panels, lengths, reve
     (T, B, _), W = gates.shape, len(wide)
     b0, b1 = w * B // W, (w + 1) * B // W
     M = b1 - b0
-    back, room, rows = wide[w, :M], room[w], room.shape[2] // dh.shape[1]
+    back, room, rows = wide[w, :M], room[w], max(room.shape[2] // max(dh.shape[1], 1), 1)
     for step in range(T):
         t = step if reverse else T - 1 - step
         old, new = (t + 1, t) if reverse else (t, t + 1)
@@ -128,11 +129,11 @@ def _cells(h, c, gates, room, a, c_old):
     gather(room, gates, a, H)  # (2)
     sigmoid(i)  # (3)
     sigmoid(f)
-    tanh(g, g)  # (4)
+    tanh(g)  # (4)
     sigmoid(o)
     for j in range(n):
         c[j] = f[j] * c_old[j] + i[j] * g[j]  # (5)
-    tanh(tanh_c, c)
+    tanh_of(tanh_c, c)
     for j in range(n):
         h[j] = o[j] * tanh_c[j]  # (6)
     scatter(gates, room, H)
@@ -146,7 +147,7 @@ def _gradients(delta, dh, dc, room, dy, gates, c_old, c):
     i, f, g, o, tanh_c = room[0, :n], room[1, :n], room[2, :n], room[3, :n], room[4, :n]
     dh, dc, dy, c_old = dh.reshape(n), dc.reshape(n), dy.reshape(n), c_old.reshape(n)
     gather(room, gates, gates[:0], H)
-    tanh(tanh_c, c.reshape(n))
+    tanh_of(tanh_c, c.reshape(n))
     for j in range(n):
         dh[j] += dy[j]  # (9)
     for j in range(n):

@@ -12,7 +12,7 @@ from nlp_kernels.common.gates import (
     real_in,
     shares,
     states,
-    tanh,
+    tanh_of,
     weight_gradients,
 )
 from nlp_kernels.common.memory import empty
@@ -102,7 +102,7 @@ def _backward(w, delta, dh, wide, dy, hs, panels, lengths, saturates, reverse):
 @device
 def _activate(h, a, saturates):
     if saturates:
-        tanh(h, a)
+        tanh_of(h, a)
     else:
         for i in range(len(a)):
             h[i] = a.dtype.type(0) if a[i] < 0 else a[i]
