@@ -14,8 +14,9 @@ load and a store for each. The tile is as tall as the registers allow: 12 rows o
 and the entry of A). Rows that are left over run in tiles of a third of this height, then one by one.
 
 A is read one number at a time, so its strides are free: a transposed matrix costs nothing. Rows of B and C are
-contiguous, and as wide as a whole number of tiles, `columns(dtype)` each; `pack` and `pack_transposed` make such rows
-of any matrix, in panels that are read from front to back, filled up with zeros.
+contiguous, and as wide as a whole number of vectors; a last one alone is a tile of its own. `pack` and
+`pack_transposed` make such rows of any matrix, in panels of `columns(dtype)` that are read from front to back, filled
+up with zeros.
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ def columns(dtype: Any) -> int:
     return VECTORS * vector_bytes() // np.dtype(dtype).itemsize
 
 
+def whole_vectors(n: int, dtype: Any) -> int:
+    """n, or the next number of columns that fill vectors: as wide as a product is."""
+    lanes = vector_bytes() // np.dtype(dtype).itemsize
+    return -(-n // lanes) * lanes
+
+
 def height(width: int) -> int:
     """How many rows of a tile the registers hold: there are 32 in AVX-512 and on ARM, 16 in AVX and SSE."""
     return 12 if width == 64 or _target()[0].startswith(("aarch64", "arm64")) else 6
@@ -64,9 +71,9 @@ def product_of(width: int | None = None) -> Any:
 
     @intrinsic
     def product(typingctx, c, a, b, add):
-        """C ← A B, or C ← C + A B where `add`: (M, K), (K, N) -> (M, N), N a multiple of the tile's width.
+        """C ← A B, or C ← C + A B where `add`: (M, K), (K, N) -> (M, N), N a multiple of a vector's width.
 
-        b: a matrix (K, N), or panels (P, K, columns) that make up its N = P columns. Rows of b and c are contiguous.
+        b: a matrix (K, N), or panels (P, K, columns) that make up its columns. Rows of b and c are contiguous.
         """
         if not (c.dtype == a.dtype == b.dtype and (c.ndim, a.ndim) == (2, 2) and b.ndim in (2, 3)):
             raise errors.TypingError(f"product takes matrices of one dtype, not {c}, {a}, {b}")
@@ -115,29 +122,38 @@ def _product(module: Any, scalar: Any, intp: Any, lanes: int, rows: int, itemsiz
             base = builder.gep(base, [builder.mul(count, stride)])
         return base
 
-    with cgutils.for_range(builder, builder.udiv(N, intp(VECTORS * lanes)), intp=intp) as panel:
-        b_p, c_p = at(b, (panel.index, b_panel)), at(c, (panel.index, intp(VECTORS * lanes * itemsize)))
+    def columns_of_tiles(panel: Any, vectors: int) -> None:
+        """All rows of C in a panel, the tallest tiles first."""
+        b_p, c_p = at(b, (panel, b_panel)), at(c, (panel, intp(VECTORS * lanes * itemsize)))
         first = intp(0)
         for R in sorted({rows, max(rows // 3, 1), 1}, reverse=True):
             tiles = builder.udiv(builder.sub(M, first), intp(R))
             with cgutils.for_range(builder, tiles, intp=intp) as tile:
                 m = builder.add(first, builder.mul(tile.index, intp(R)))
                 c_m, a_m = at(c_p, (m, c_row)), at(a, (m, a_row))
-                _tile(builder, R, ir.VectorType(scalar, lanes), itemsize, K, c_m, c_row, a_m, a_row, a_col, b_p, b_row,
-                      add)  # fmt: skip
+                _tile(builder, (R, vectors), ir.VectorType(scalar, lanes), itemsize, K, c_m, c_row, a_m, a_row, a_col,
+                      b_p, b_row, add)  # fmt: skip
             first = builder.add(first, builder.mul(tiles, intp(R)))
+
+    panels = builder.udiv(N, intp(VECTORS * lanes))
+    with cgutils.for_range(builder, panels, intp=intp) as panel:
+        columns_of_tiles(panel.index, VECTORS)
+    rest = builder.sub(N, builder.mul(panels, intp(VECTORS * lanes)))
+    with builder.if_then(builder.icmp_signed(">=", rest, intp(lanes))):
+        columns_of_tiles(panels, 1)
     builder.ret_void()
     return function
 
 
-def _tile(builder, rows, vector, itemsize, K, c, c_row, a, a_row, a_col, b, b_row, add):
-    """`rows` × two vectors of C (+)= A B, the tile in registers from the first k to the last."""
+def _tile(builder, size, vector, itemsize, K, c, c_row, a, a_row, a_col, b, b_row, add):
+    """Rows × vectors of C (+)= A B, the tile in registers from the first k to the last."""
+    rows, vectors = size
     intp, lane = K.type, ir.IntType(32)
     scalar, nothing = vector.element, ir.Constant(vector, ir.Undefined)
     everywhere = ir.Constant(ir.VectorType(lane, vector.count), [0] * vector.count)
     name = f"llvm.fmuladd.v{vector.count}f{8 * itemsize}"  # one instruction where there is one, else two
     fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-    tile = [(i, v) for i in range(rows) for v in range(VECTORS)]
+    tile = [(i, v) for i in range(rows) for v in range(vectors)]
 
     def pointer(base: Any, row: Any, stride: Any, v: int, kind: Any = vector) -> Any:
         offset = builder.add(builder.mul(intp(row), stride), intp(v * vector.count * itemsize))
@@ -152,12 +168,12 @@ def _tile(builder, rows, vector, itemsize, K, c, c_row, a, a_row, a_col, b, b_ro
     builder.cbranch(builder.icmp_signed("<", k, K), body, after)
 
     builder.position_at_end(body)
-    row = [builder.load(pointer(b_k, 0, b_row, v), align=itemsize) for v in range(VECTORS)]
+    row = [builder.load(pointer(b_k, 0, b_row, v), align=itemsize) for v in range(vectors)]
     new = {}
     for i in range(rows):
         entry = builder.load(pointer(a_k, i, a_row, 0, scalar), align=itemsize)
         spread = builder.shuffle_vector(builder.insert_element(nothing, entry, lane(0)), nothing, everywhere)
-        for v in range(VECTORS):
+        for v in range(vectors):
             new[i, v] = builder.call(fma, [spread, row[v], acc[i, v]])
     steps = {k: (intp(0), builder.add(k, intp(1))), a_k: (a, builder.gep(a_k, [a_col])),
              b_k: (b, builder.gep(b_k, [b_row]))}  # fmt: skip
@@ -197,7 +213,7 @@ def pack(panels, x):
 def pack_transposed(panels, x):
     """x (N, K) -> the columns of xᵀ in panels (P, K, columns), P columns >= N, filled up with 0."""
     P, K, NR = panels.shape
-    N, L = x.shape[0], _lanes(x)
+    N, L = x.shape[0], lanes_of(x)
     whole = K // L * L if x.strides[1] == x.itemsize else 0  # columns of x that are turned in squares
     for p in range(P):
         to, n = panels[p], min(NR, N - p * NR)
@@ -223,8 +239,8 @@ def columns_of(typingctx, x):
 
 
 @intrinsic
-def _lanes(typingctx, x):
-    """How many numbers of x a vector holds."""
+def lanes_of(typingctx, x):
+    """How many numbers of x a vector holds, in a kernel."""
     lanes = vector_bytes() // (x.dtype.bitwidth // 8)
     return types.intp(x), lambda context, builder, sig, args: context.get_constant(types.intp, lanes)
 

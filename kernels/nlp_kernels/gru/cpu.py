@@ -17,7 +17,7 @@ from nlp_kernels.common.gates import (
     weight_gradients,
 )
 from nlp_kernels.common.memory import empty
-from nlp_kernels.common.microkernel import product
+from nlp_kernels.common.microkernel import product, whole_vectors
 from nlp_kernels.common.panels import packed
 from nlp_kernels.common.recurrent import before, flat
 from nlp_kernels.common.vector import EXACT
@@ -35,9 +35,9 @@ def forward(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, reset_afte
         b_hh, bias = np.concatenate((b_hh[: 2 * H], bias)), b_hh[2 * H :]
     y = empty((T, B, H), dtype) if lengths is not None else hs[:-1] if reverse else hs[1:]
     panels, panels_n, W, M = packed(w_hh[: 2 * H].T), packed(w_hh[2 * H :].T), *shares(B)
-    R = panels.shape[2]
     _forward(
-        W, hs, gates, y, empty((W, M, len(panels) * R), dtype), empty((W, M, len(panels_n) * R), dtype),
+        W, hs, gates, y, empty((W, M, whole_vectors(2 * H, dtype)), dtype),
+        empty((W, M, whole_vectors(H, dtype)), dtype),
         empty((W, 4, M * H), dtype), projected(x, w_ih, b_ih, b_hh), bias, panels, panels_n,  # (1)
         lengths_or_none(lengths), reset_after, reverse,
     )  # fmt: skip
@@ -53,7 +53,7 @@ def backward(
     delta, dh, panels, W, M = empty((T, B, 3 * H), dtype), dh_n.copy(), packed(w_hh), *shares(B)
     delta_h = empty((T, B, 3 * H), dtype) if reset_after else delta  # of u and of h W_hhᵀ + b_hh
     _backward(
-        W, delta, delta_h, dh, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 6, M * H), dtype),
+        W, delta, delta_h, dh, empty((W, M, whole_vectors(H, dtype)), dtype), empty((W, 6, M * H), dtype),
         dy, hs, gates, panels, lengths_or_none(lengths), reset_after, reverse,
     )  # fmt: skip
     dx, dw_ih, db_ih = weight_gradients(delta, x, w_ih, b_ih)  # (17) (18) (20)

@@ -20,7 +20,7 @@ from nlp_kernels.common.gates import (
     weight_gradients,
 )
 from nlp_kernels.common.memory import empty
-from nlp_kernels.common.microkernel import product
+from nlp_kernels.common.microkernel import product, whole_vectors
 from nlp_kernels.common.panels import packed
 from nlp_kernels.common.recurrent import before, flat
 
@@ -36,8 +36,8 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, revers
     y = empty((T, B, H), dtype) if lengths is not None else hs[:-1] if reverse else hs[1:]
     panels, W, M = packed(w_hh.T), *shares(B)
     _forward(
-        W, hs, cs, gates, y, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 5, rows_at_once(M, H) * H), dtype),
-        panels, lengths_or_none(lengths), reverse,
+        W, hs, cs, gates, y, empty((W, M, whole_vectors(4 * H, dtype)), dtype),
+        empty((W, 5, rows_at_once(M, H) * H), dtype), panels, lengths_or_none(lengths), reverse,
     )  # fmt: skip
     last = 0 if reverse else T
     return (y, hs[last].copy(), cs[last].copy()), (hs, cs, gates)
@@ -49,7 +49,7 @@ def backward(dys, x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, sav
     (dy, dh_n, dc_n), (hs, cs, gates), (B, H), dtype = dys, saved, h0.shape, x.dtype
     delta, dh, dc, panels, W, M = empty(gates.shape, dtype), dh_n.copy(), dc_n.copy(), packed(w_hh), *shares(B)
     _backward(
-        W, delta, dh, dc, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 5, rows_at_once(M, H) * H), dtype),
+        W, delta, dh, dc, empty((W, M, whole_vectors(H, dtype)), dtype), empty((W, 5, rows_at_once(M, H) * H), dtype),
         dy, cs, gates, panels, lengths_or_none(lengths), reverse,
     )  # fmt: skip
     dx, dw_ih, db = weight_gradients(delta, x, w_ih, b_ih)  # (17) (18) (20)

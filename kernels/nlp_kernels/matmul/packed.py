@@ -122,7 +122,7 @@ def _from(panels, n):
 
 @device
 def _scratch(a, panels):
-    """For an A that competes for the cache, room for a copy of a block; for the last panel, a tile of its full width."""
+    """Room for a copy of a block of an A that competes for the cache; for the last panel, a tile of its full width."""
     T, (_, K, R) = panels.dtype, panels.shape
     stride = max(a.strides[0], a.strides[1])
     crowded = min(a.strides[0], a.strides[1]) == a.itemsize and stride % PAGE == 0
@@ -132,7 +132,6 @@ def _scratch(a, panels):
 @device
 def _rows(c, a, panels, block, edge, add):
     """C ← A B, or C ← C + A B where `add`, for at most MC rows."""
-    M, K = a.shape
     if not len(block):
         _multiply(c, a, panels, edge, add)
     elif a.strides[1] == a.itemsize:
@@ -161,7 +160,8 @@ def _multiply(c, a, panels, edge, add):
     for k in range(0, max(K, 1), KC):
         microkernel.product(c[:, : P * R], a[:, k : k + KC], panels[:P, k : k + KC], add or k > 0)
     if P * R < N:
-        microkernel.product(edge[:M], a, panels[P], False)
+        lanes = microkernel.lanes_of(c)
+        microkernel.product(edge[:M, : R if lanes < N - P * R else lanes], a, panels[P], False)
         for m in range(M):
             c_m, edge_m = c[m, P * R :], edge[m]
             for n in range(N - P * R):

@@ -16,7 +16,7 @@ from nlp_kernels.common.gates import (
     weight_gradients,
 )
 from nlp_kernels.common.memory import empty
-from nlp_kernels.common.microkernel import product
+from nlp_kernels.common.microkernel import product, whole_vectors
 from nlp_kernels.common.panels import packed
 from nlp_kernels.common.recurrent import before, flat
 
@@ -30,7 +30,7 @@ def forward(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, nonlineari
     y = empty((T, B, H), dtype) if lengths is not None else hs[:-1] if reverse else hs[1:]
     panels, W, M = packed(w_hh.T), *shares(B)
     _forward(
-        W, hs, y, empty((W, M, panels.shape[0] * panels.shape[2]), dtype), empty((W, 1, M * H), dtype),
+        W, hs, y, empty((W, M, whole_vectors(H, dtype)), dtype), empty((W, 1, M * H), dtype),
         projected(x, w_ih, b_ih, b_hh), panels, lengths_or_none(lengths), nonlinearity == "tanh", reverse,  # (1)
     )  # fmt: skip
     return (y, hs[0 if reverse else T].copy()), hs
@@ -43,7 +43,7 @@ def backward(
     hs = forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, **hyper)[1] if saved is None else saved
     (dy, dh_n), (T, B, _), H, dtype = dys, x.shape, h0.shape[1], x.dtype
     delta, dh, panels, W, M = empty((T, B, H), dtype), dh_n.copy(), packed(w_hh), *shares(B)
-    wide = empty((W, M, panels.shape[0] * panels.shape[2]), dtype)
+    wide = empty((W, M, whole_vectors(H, dtype)), dtype)
     _backward(W, delta, dh, wide, dy, hs, panels, lengths_or_none(lengths), nonlinearity == "tanh", reverse)
     dx, dw_ih, db = weight_gradients(delta, x, w_ih, b_ih)  # (7) (8) (10)
     dw_hh = matmul.product(flat(delta).T, flat(before(hs, reverse)))  # (9)
