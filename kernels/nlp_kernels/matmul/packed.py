@@ -11,7 +11,6 @@ README.md goes there step by step, and says what each is worth.
 """
 
 import numpy as np
-from numba import prange
 
 from nlp_kernels.common import microkernel
 from nlp_kernels.common.blas import readable, workers
@@ -42,7 +41,8 @@ def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False
     y = empty((len(x), w.shape[1]), x.dtype)
     z = y if activation == "none" else empty(y.shape, x.dtype)
     after = cpu.bias(b, z), cpu.rows(residual, z), ACTIVATIONS.index(activation)
-    _forward(y, z, readable(x), packed(w), *after, workers(*x.shape, w.shape[1]))
+    W = workers(*x.shape, w.shape[1])
+    _forward(W, y, z, readable(x), packed(w), *after, W)
     return y, None if activation == "none" else z
 
 
@@ -56,63 +56,63 @@ def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", 
 def product(a, b):
     """C = A B.  (M, K), (K, N) -> (M, N)"""
     (M, K), N = a.shape, b.shape[1]
-    c = empty((M, N), a.dtype)
+    c, W = empty((M, N), a.dtype), workers(M, K, N)
     if K > M:
-        _long_product(c, readable(a), readable(b), workers(M, K, N))
+        _long_product(W, c, readable(a), readable(b), W)
     else:
-        _product(c, readable(a), packed(b), workers(M, K, N))
+        _product(W, c, readable(a), packed(b), W)
     return c
 
 
-@kernel("c[M,N] | a(M,K) panels[P,K,R] workers:int64")
-def _product(c, a, panels, workers):
-    for p in prange(workers):
-        m0, m1, n0, n1 = _part(p, workers, c, panels.shape[2])
-        block, edge = _scratch(a, panels)
-        for m in range(m0, m1, MC):
-            last = min(m + MC, m1)
-            _rows(c[m:last, n0:n1], a[m:last], _from(panels, n0), block, edge, False)
+@kernel("c[M,N] | a(M,K) panels[P,K,R] W:int64", spread=True)
+def _product(w, c, a, panels, W):
+    m0, m1, n0, n1 = _part(w, W, c, panels.shape[2])
+    block, edge = _scratch(a, panels)
+    for m in range(m0, m1, MC):
+        last = min(m + MC, m1)
+        _rows(c[m:last, n0:n1], a[m:last], _from(panels, n0), block, edge, False)
 
 
-@kernel("c[M,N] | a(M,K) b(K,N) workers:int64")
-def _long_product(c, a, b, workers):
+@kernel("c[M,N] | a(M,K) b(K,N) W:int64", spread=True)
+def _long_product(w, c, a, b, W):
     """Where the inner axis is the longest: B is packed KC rows at a time, which are used for all of C at once."""
     K, R = a.shape[1], microkernel.columns_of(c)
-    for p in prange(workers):
-        m0, m1, n0, n1 = _part(p, workers, c, R)
-        panels = np.empty((NC // R, KC, R), c.dtype)
-        block, edge = _scratch(a, panels)
-        for n in range(n0, n1, NC):
-            columns = slice(n, min(n + NC, n1))
-            P = -(-(columns.stop - n) // R)
-            for k in range(0, K, KC):
-                depth = slice(k, min(k + KC, K))
-                block_b = panels[:P, : depth.stop - k]
-                pack(block_b, b[depth, columns])
-                for m in range(m0, m1, MC):
-                    rows = slice(m, min(m + MC, m1))
-                    _rows(c[rows, columns], a[rows, depth], block_b, block, edge, k > 0)
+    m0, m1, n0, n1 = _part(w, W, c, R)
+    panels = np.empty((NC // R, KC, R), c.dtype)
+    block, edge = _scratch(a, panels)
+    for n in range(n0, n1, NC):
+        columns = slice(n, min(n + NC, n1))
+        P = -(-(columns.stop - n) // R)
+        for k in range(0, K, KC):
+            depth = slice(k, min(k + KC, K))
+            block_b = panels[:P, : depth.stop - k]
+            pack(block_b, b[depth, columns])
+            for m in range(m0, m1, MC):
+                rows = slice(m, min(m + MC, m1))
+                _rows(c[rows, columns], a[rows, depth], block_b, block, edge, k > 0)
 
 
-@kernel("y[M,N] z[M,N] | x(M,K) panels[P,K,R] b[N] residual[M,N] activation:int64 workers:int64")
-def _forward(y, z, x, panels, b, residual, activation, workers):
-    for p in prange(workers):
-        m0, m1, n0, n1 = _part(p, workers, y, panels.shape[2])
-        block, edge = _scratch(x, panels)
-        for m in range(m0, m1, MC):
-            last = min(m + MC, m1)
-            _rows(z[m:last, n0:n1], x[m:last], _from(panels, n0), block, edge, False)  # (1)
-            finish(y, z, b, residual, activation, m, last, n0, n1)  # (2) (3) (4) (5) (6) (7)
+@kernel(
+    "y[M,N] z[M,N] | x(M,K) panels[P,K,R] b[N] residual[M,N] activation:int64 W:int64",
+    spread=True,
+)
+def _forward(w, y, z, x, panels, b, residual, activation, W):
+    m0, m1, n0, n1 = _part(w, W, y, panels.shape[2])
+    block, edge = _scratch(x, panels)
+    for m in range(m0, m1, MC):
+        last = min(m + MC, m1)
+        _rows(z[m:last, n0:n1], x[m:last], _from(panels, n0), block, edge, False)  # (1)
+        finish(y, z, b, residual, activation, m, last, n0, n1)  # (2) (3) (4) (5) (6) (7)
 
 
 @device
-def _part(p, workers, c, R):
-    """The rows and columns of C that worker p computes: the longer side is cut, columns in whole panels."""
+def _part(w, W, c, R):
+    """The rows and columns of C that worker w of W computes: the longer side is cut, columns in whole panels."""
     M, N = c.shape
     P = -(-N // R)
     if M >= N:
-        return p * M // workers, (p + 1) * M // workers, 0, N
-    return 0, M, p * P // workers * R, min((p + 1) * P // workers * R, N)
+        return w * M // W, (w + 1) * M // W, 0, N
+    return 0, M, w * P // W * R, min((w + 1) * P // W * R, N)
 
 
 @device
