@@ -17,7 +17,7 @@ PUBLIC = {
     **{name: f for name, f in vars(init).items() if inspect.isfunction(f) and f.__module__ == init.__name__},
     **{name: getattr(utils, name) for name in utils.__all__},
 }
-PUBLIC = {name: f for name, f in PUBLIC.items() if not name.startswith("_")}
+PUBLIC = {name: f for name, f in PUBLIC.items() if not name.startswith("_") and callable(f)}
 W, ROW, WHOLE, EMPTY = (Tensor(x) for x in (np.ones((2, 3)), np.ones(3), np.ones((2, 3), int), np.ones((0, 3))))
 FANS = {
     ShapeError: [(ROW,), (EMPTY,)],

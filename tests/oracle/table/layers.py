@@ -25,7 +25,25 @@ LATER = mask(3, 4, first=True, inverted=True)
 CROSS = call(q=small(2, 3, 4), k=small(2, 4, 4), v=uniform(2, 4, 4))
 ATTENTION = "nn.MultiheadAttention(4, 2, batch_first=True)"
 
+SEQUENCES, STATE, STATES = call(x=uniform(4, 2, 3)), call(h=uniform(1, 2, 3)), call(h=uniform(4, 2, 3))
+PAIR, PAIRS = {**STATE, **call(c=uniform(1, 2, 3))}, {**STATES, **call(c=uniform(4, 2, 3))}
+STEP, FROM = call(x=uniform(2, 3)), call(h=uniform(2, 3), c=uniform(2, 3))
+RECURRENT = [
+    layer("nn.RNN(3, 3)", "layer(x, h)[0]", {**SEQUENCES, **STATE}),
+    layer("nn.RNN(3, 3, nonlinearity='relu')", "layer(x)[1]", SEQUENCES),
+    layer("nn.RNN(3, 3, 2, bidirectional=True)", "layer(x, h)[0]", {**SEQUENCES, **STATES}),
+    layer("nn.GRU(3, 3)", "layer(x, h)[0]", {**SEQUENCES, **STATE}),
+    layer("nn.GRU(3, 3, 2, bias=False, bidirectional=True)", "layer(x, h)[1]", {**SEQUENCES, **STATES}),
+    layer("nn.LSTM(3, 3)", "layer(x, (h, c))[0]", {**SEQUENCES, **PAIR}),
+    layer("nn.LSTM(3, 3, batch_first=True)", "layer(x)[1][1]", SEQUENCES),
+    layer("nn.LSTM(3, 3, 2, bidirectional=True)", "layer(x, (h, c))[1][0]", {**SEQUENCES, **PAIRS}),
+    layer("nn.RNNCell(3, 3)", "layer(x, h)", {**STEP, "h": FROM["h"]}),
+    layer("nn.GRUCell(3, 3)", "layer(x, h)", {**STEP, "h": FROM["h"]}),
+    layer("nn.LSTMCell(3, 3)", "layer(x, (h, c))", {**STEP, **FROM}),
+]
+
 ROWS = [
+    *RECURRENT,
     layer("nn.Linear(3, 2)", "layer(x)", *(call(x=uniform(*lead, 3)) for lead in ((), (4,), (2, 1), (0,)))),
     layer(
         "nn.Linear(3, 2, bias=False)", "layer(x)", call(x=uniform(4, 3)), call(x=magnitudes(4, 3, low=1e-6, high=1e6))
