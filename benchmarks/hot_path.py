@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.command import Case, parser, run
 from benchmarks.compare import Candidate
-from benchmarks.libraries import finished, peer_candidates
+from benchmarks.libraries import PEERS, finished, peer_candidates
 
 PARTS = {"matmul": ("bias_gelu",)}  # what has a benchmark of its own within a hot path
 NAMES = (*dispatch.HOT_PATHS, *(part for parts in PARTS.values() for part in parts))
@@ -59,6 +59,7 @@ class Benchmark:
     differentiable: tuple[str, ...] = ()
     in_place: tuple[str, ...] = ()  # arrays that the work overwrites
     part: str = ""  # its module's name, where that is not the hot path's
+    peers: tuple[str, ...] = tuple(PEERS)  # torch.compile is left out where it compiles for minutes
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ class Benchmark:
 
 def main(benchmark: Benchmark, argv: list[str] | None = None) -> dict[str, dict]:
     """Rows by label of the work and name of the candidate, shown, and saved unless only a part was measured."""
-    options = parser(benchmark.name, __doc__)
+    options = parser(benchmark.name, __doc__, peers=benchmark.peers)
     known = dispatch.backends(benchmark.hot_path)
     options.add_argument("--backend", nargs="+", choices=known, help="only these and the peers; nothing is saved")
     options.add_argument("--dtype", choices=("float32", "float64"), default="float32")

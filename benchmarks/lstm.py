@@ -55,6 +55,7 @@ BENCHMARK = Benchmark(
     },
     output="y",
     differentiable=("x", "w_ih", "w_hh", "b_ih", "b_hh"),
+    peers=("torch", "jax"),  # torch.compile would write out the steps one by one
 )
 
 if __name__ == "__main__":

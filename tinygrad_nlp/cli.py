@@ -17,7 +17,10 @@ from tinygrad_nlp.command_line import Parser, add_machine_options, command, me, 
 from tinygrad_nlp.models import MODELS, find
 from tinygrad_nlp.train.options import Options, add_options, given, option
 
-STUDIES = {"graph": "tinygrad_nlp.study.graph"}  # name: module with main(argv)
+STUDIES = {  # name: module with main(argv)
+    "graph": "tinygrad_nlp.study.graph",
+    "gradient-flow": "tinygrad_nlp.study.gradient_flow",
+}
 
 HELP = """usage: {me} COMMAND …
 
