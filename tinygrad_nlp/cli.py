@@ -37,6 +37,7 @@ examples:
   {me} train gpt --data book.txt --steps 5000    on your own text
   {me} train gpt --data gutenberg                on seventeen books, fetched once
   {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
+  {me} train language-model --cell lstm          word by word, with a recurrent network
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
 
@@ -51,8 +52,9 @@ GENERATE_EXAMPLES = """examples:
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8 --top-p 0.95
   {me} generate runs/gpt-001 --prompt "class " --temperature 0
 
-A character costs the work of one position. Once the text is longer than the model's block, the model sees only
-the last characters of it and computes them anew for each new one."""
+A character costs the work of one position. Once the text is longer than a GPT's block, the model sees only the last
+characters of it and computes them anew for each new one. A recurrent network carries its state: a word or character
+is always one step; it writes no <unk>, and words of the prompt that it does not know are <unk> to it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,18 +153,18 @@ def train(argv: list[str]) -> int:
 class Writing(Options):
     """How `generate` writes."""
 
-    prompt: str = option("", "the text to continue (default: a line end)")
-    length: int = option(500, "characters to write", low=1)
-    temperature: float = option(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest character", low=0)
-    top_k: int | None = option(None, "draw only among the N likeliest characters", kind=int, low=1)
+    prompt: str = option("", "the text to continue (default: the end of a line or sentence)")
+    length: int = option(500, "characters to write, or words", low=1)
+    temperature: float = option(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest", low=0)
+    top_k: int | None = option(None, "draw only among the N likeliest characters, or words", kind=int, low=1)
     top_p: float | None = option(
-        None, "draw only among the fewest characters that together have probability X", kind=float, low=1e-9, high=1
+        None, "draw only among the fewest that together have probability X", kind=float, low=1e-9, high=1
     )
     seed: int = option(0, "the same seed writes the same text", low=0)
 
 
 def generate(argv: list[str]) -> int:
-    """`generate RUN`: the model of a run continues a text, character by character."""
+    """`generate RUN`: the model of a run continues a text, token by token."""
     parser = Parser(
         prog=f"{me()} generate",
         usage=f"{me()} generate RUN [options]",
