@@ -61,6 +61,8 @@ class StreamRun(LanguageModelRun):
             self.unit = "word"
             train, held_out = self._split(split_words(text))
             self.tokenizer = WordTokenizer.build(train, min_count=settings.min_count, max_size=settings.max_vocab)
+            if self.tokenizer.vocab_size < 2:
+                raise UserError(f"no word is there {settings.min_count} times; choose a smaller --min-count")
             self.train_ids, self.held_out = (self.tokenizer.vocabulary.encode(part) for part in (train, held_out))
         return {"vocab_size": self.tokenizer.vocab_size}
 
@@ -82,7 +84,7 @@ class StreamRun(LanguageModelRun):
         unknown = float(np.mean(self.held_out == self.tokenizer.unwritable[0]))
         words = len(self.train_ids) + len(self.held_out)
         return (
-            f"{self.source()}, {words:,} words, {self.tokenizer.vocab_size:,} different ones; "
+            f"{self.source()}, {words:,} words, a vocabulary of {self.tokenizer.vocab_size:,}; "
             f"{unknown:.1%} of the validation part is <unk>"
         )
 
