@@ -8,6 +8,7 @@ from typing import Any
 MODELS = {  # what `train` and `generate` know by name: module, model, its sizes; and the run that trains it
     "gpt": ("models.gpt", "GPT", "GPTConfig", "train.windows", "WindowRun"),
     "language-model": ("models.language_model", "LanguageModel", "LanguageModelConfig", "train.streams", "StreamRun"),
+    "classifier": ("models.classifier", "Classifier", "ClassifierConfig", "train.classification", "ClassifierRun"),
 }
 
 
