@@ -94,7 +94,7 @@ def _run(argv: list[str]) -> int:
 def train(argv: list[str]) -> int:
     """`train MODEL`: a new run, or the rest of an old one."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: {me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {me()} train gpt --help")
+        print(f"usage: {me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {me()} train MODEL --help")
         return 0 if argv else 2
     name = one_of(argv[0], MODELS, "model")
     from tinygrad_nlp.train.progress import reporter
