@@ -50,10 +50,18 @@ def refused(capsys, *arguments):
     ("arguments", "words"),
     [
         (["--help"], ["train", "generate", "study", "data list", "data fetch NAME", "doctor", "runs/gpt-001"]),
-        (["train", "--help"], ["gpt"]),
+        (["train", "--help"], ["gpt", "language-model"]),
         (
             ["train", "gpt", "--help"],
             ["--layers N", "(default: 4)", "--data NAME|PATH", "--resume RUN", "Ctrl-C", "--dtype"],
+        ),
+        (
+            ["train", "language-model", "--help"],
+            ["--cell {rnn,gru,lstm}", "--unit {word,char}", "--bptt N", "--max-vocab N", "last tenth", "--cell gru"],
+        ),
+        (
+            ["train", "classifier", "--help"],
+            ["--cell {none,rnn,gru,lstm}", "--pooling {last,max,mean}", "(default: subj)"],
         ),
         (["generate", "--help"], ["--prompt", "--top-p", "--temperature", "(default: 0.8)"]),
         (["study", "--help"], ["graph"]),
@@ -98,7 +106,7 @@ def test_doctor_shows_versions_and_what_is_missing(capsys):
     [
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["train", "gtp"], "unknown model 'gtp'; did you mean gpt?"),
-        (["train", "bloom"], "unknown model 'bloom'; there is gpt"),
+        (["train", "bloom"], "unknown model 'bloom'; there is gpt, language-model, classifier"),
         (["study", "gravity"], "unknown study 'gravity'; there is graph"),
         (["train", "gpt", "--stepz", "3"], "unknown option '--stepz'; did you mean --steps?"),
         (["train", "gpt", "--step", "3"], "unknown option '--step'; did you mean --steps?"),

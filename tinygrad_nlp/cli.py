@@ -40,15 +40,15 @@ examples:
   {me} train gpt --data book.txt --steps 5000    on your own text
   {me} train gpt --data gutenberg                on seventeen books, fetched once
   {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
+  {me} train language-model --cell lstm          word by word, with a recurrent network
+  {me} train classifier --data subj              which class a sentence has
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
 
 Every command explains its options: {me} COMMAND --help.  The version: {me} --version."""
 
 TRAIN_EXAMPLES = """examples:
-  {me} train {name} --data book.txt --layers 6 --width 192 --dropout 0.1
-  {me} train {name} --steps 500 --out try --seed 7
-  {me} train {name} --resume try --steps 1000
+{examples}
 
 Ctrl-C stops after the current step and leaves a run that --resume continues, bit for bit."""
 
@@ -56,8 +56,9 @@ GENERATE_EXAMPLES = """examples:
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8 --top-p 0.95
   {me} generate runs/gpt-001 --prompt "class " --temperature 0
 
-A character costs the work of one position. Once the text is longer than the model's block, the model sees only
-the last characters of it and computes them anew for each new one."""
+A character costs the work of one position. Once the text is longer than a GPT's block, the model sees only the last
+characters of it and computes them anew for each new one. A recurrent network carries its state: a word or character
+is always one step; it writes no <unk>, and words of the prompt that it does not know are <unk> to it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,21 +97,18 @@ def _run(argv: list[str]) -> int:
 def train(argv: list[str]) -> int:
     """`train MODEL`: a new run, or the rest of an old one."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: {me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {me()} train gpt --help")
+        print(f"usage: {me()} train MODEL …\n\nmodels: {', '.join(MODELS)}; their options: {me()} train MODEL --help")
         return 0 if argv else 2
     name = one_of(argv[0], MODELS, "model")
-    from tinygrad_nlp.text import fetch, names_text
-    from tinygrad_nlp.train.language_model import LanguageModelRun
     from tinygrad_nlp.train.progress import reporter
     from tinygrad_nlp.train.run_folder import RunFolder
-    from tinygrad_nlp.train.settings import Settings
 
-    model_class, config_class = find(name)
+    model_class, config_class, run_class = find(name)
     parser = Parser(
         prog=f"{me()} train {name}",
         usage=f"{me()} train {name} [options]",
-        description=f"Train a character-level {name.upper()} on a text: a few minutes on two cores with the defaults.",
-        epilog=TRAIN_EXAMPLES.format(me=me(), name=name),
+        description=run_class.about.format(NAME=name.upper()),
+        epilog=TRAIN_EXAMPLES.format(examples=run_class.examples.format(me=me(), name=name)),
     )
     about_run = parser.add_argument_group("run")
     about_run.add_argument("--out", metavar="DIR", help=f"a new folder for the run (default: the next runs/{name}-NNN)")
@@ -118,20 +116,20 @@ def train(argv: list[str]) -> int:
     add_machine_options(about_run)
     about_run.add_argument("--quiet", action="store_true", help="print nothing but the run folder")
     add_options(parser.add_argument_group("model"), config_class)
-    add_options(parser.add_argument_group("training"), Settings)
+    add_options(parser.add_argument_group("training"), run_class.settings_class)
     arguments = parser.parse(argv[1:])
     use_threads(arguments.threads)
     keep_freed_memory()  # this process is ours, and a training step asks for the same sizes again and again
-    options, settings = given(arguments, config_class), given(arguments, Settings)
-    if names_text(settings.get("data")):
-        fetch(settings["data"], quiet=arguments.quiet)
+    options, settings = given(arguments, config_class), given(arguments, run_class.settings_class)
+    run_class.fetch_data(settings.get("data"), quiet=arguments.quiet)
 
     if arguments.resume is None:
-        run = LanguageModelRun(name, model_class, config_class, options, Settings(**settings), arguments.device)
+        chosen = run_class.settings_class(**settings)
+        run = run_class(name, model_class, config_class, options, chosen, arguments.device)
         folder = RunFolder.create(name, arguments.out)
     elif arguments.out is None:
         folder = RunFolder.existing(arguments.resume)
-        run = LanguageModelRun.resume(folder, name, model_class, config_class, options | settings, arguments.device)
+        run = run_class.resume(folder, name, model_class, config_class, options | settings, arguments.device)
     else:
         raise UserError("--out begins a new run and --resume goes on with an old one: give one of them")
     steps = run.settings.steps
@@ -149,7 +147,8 @@ def train(argv: list[str]) -> int:
         print(f"{' sample ':─^80}\n{sample.strip()}")
     print(f"{' result ':─^80}\n{outcome.summary()}")
     print(f"files       {folder.path}: {', '.join(folder.files())}")
-    print(f"write       {command('generate', folder.path, '--prompt', 'The ')}")
+    if run.writes:
+        print(f"write       {command('generate', folder.path, '--prompt', 'The ')}")
     print(f"go on       {command('train', name, '--resume', folder.path, '--steps', 2 * steps)}")
     return 0
 
@@ -158,18 +157,18 @@ def train(argv: list[str]) -> int:
 class Writing(Options):
     """How `generate` writes."""
 
-    prompt: str = option("", "the text to continue (default: a line end)")
-    length: int = option(500, "characters to write", low=1)
-    temperature: float = option(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest character", low=0)
-    top_k: int | None = option(None, "draw only among the N likeliest characters", kind=int, low=1)
+    prompt: str = option("", "the text to continue (default: the end of a line or sentence)")
+    length: int = option(500, "characters to write, or words", low=1)
+    temperature: float = option(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest", low=0)
+    top_k: int | None = option(None, "draw only among the N likeliest characters, or words", kind=int, low=1)
     top_p: float | None = option(
-        None, "draw only among the fewest characters that together have probability X", kind=float, low=1e-9, high=1
+        None, "draw only among the fewest that together have probability X", kind=float, low=1e-9, high=1
     )
     seed: int = option(0, "the same seed writes the same text", low=0)
 
 
 def generate(argv: list[str]) -> int:
-    """`generate RUN`: the model of a run continues a text, character by character."""
+    """`generate RUN`: the model of a run continues a text, token by token."""
     parser = Parser(
         prog=f"{me()} generate",
         usage=f"{me()} generate RUN [options]",
@@ -184,23 +183,21 @@ def generate(argv: list[str]) -> int:
     writing = Writing(**given(arguments, Writing))
     from tinygrad_nlp.random import Generator
     from tinygrad_nlp.train.checkpoint import load_checkpoint
-    from tinygrad_nlp.train.language_model import opening, restore
 
     path = Path(arguments.run)
     state = load_checkpoint(path)
     name = one_of(state.get("name"), MODELS, f"model in {path}:")  # of a later version, or of another program
-    model, tokenizer = restore(state, path, *find(name), arguments.device)
-    prompt = tokenizer.encode(writing.prompt or opening(tokenizer))
+    model_class, config_class, run_class = find(name)
+    if not run_class.writes:
+        raise UserError(f"{path} holds a model {name!r}, which does not write")
+    model, tokenizer = run_class.restore(state, path, model_class, config_class, arguments.device)
+    choice = {"temperature": writing.temperature, "top_k": writing.top_k, "top_p": writing.top_p}
+    pieces = run_class.write(
+        model, tokenizer, writing.prompt, writing.length, generator=Generator(writing.seed), **choice
+    )
     print(writing.prompt, end="", flush=True)
-    for token in model.generate(
-        prompt[None, :],
-        writing.length,
-        temperature=writing.temperature,
-        top_k=writing.top_k,
-        top_p=writing.top_p,
-        generator=Generator(writing.seed),
-    ):
-        print(tokenizer.decode(token), end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
     print()
     return 0
 

@@ -12,18 +12,19 @@ from nlp_kernels.errors import DtypeError, ShapeError, UserError
 
 from tinygrad_nlp import text
 from tinygrad_nlp.random import Generator
-from tinygrad_nlp.text import BucketSampler, CharTokenizer, Vocabulary
+from tinygrad_nlp.text import BucketSampler, CharTokenizer, Vocabulary, WordTokenizer
 
 THINGS = {name: getattr(text, name) for name in text.__all__ if callable(getattr(text, name))}
 METHODS = {
     f"{owner.__name__}.{name}": getattr(owner, name)
-    for owner in (CharTokenizer, Vocabulary)
+    for owner in (CharTokenizer, Vocabulary, WordTokenizer)
     for name, found in vars(owner).items()
     if (inspect.isfunction(found) or isinstance(found, classmethod)) and not name.startswith("_")
 }
 PUBLIC = THINGS | METHODS
 OF_REAL_DATA = {"fetch", "load_text", "read_conll", "read_labelled", "read_categories"}
 WITHOUT_SHAPES = {"CharTokenizer", "Corpus", "LabelledTexts", "Scores", "Span", "TaggedSentence", "Vocabulary"}
+WITHOUT_SHAPES |= {"WordTokenizer"}
 WORDS, CHARACTERS = Vocabulary(["a"], specials=[]), CharTokenizer("a")
 
 
@@ -55,6 +56,11 @@ MISTAKES = {
     "Vocabulary.id": {UserError: calls(WORDS.id, ("b",))},
     "Vocabulary.one_hot": {error: calls(WORDS.one_hot, case) for error, case in IDS.items()},
     "Vocabulary.unknown_rate": {UserError: calls(WORDS.unknown_rate, ([],))},
+    "WordTokenizer.build": {
+        UserError: [lambda: WordTokenizer.build([], min_count=0), lambda: WordTokenizer.build([], max_size=0)]
+    },
+    "WordTokenizer.decode": {error: calls(WordTokenizer().decode, case) for error, case in IDS.items()},
+    "WordTokenizer.from_dict": {UserError: calls(WordTokenizer.from_dict, ({},))},
     "accuracy": {ShapeError: calls(text.accuracy, ([1], [1, 2]))},
     "bio_tags": {
         UserError: calls(

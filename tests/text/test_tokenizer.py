@@ -1,4 +1,4 @@
-"""Characters as tokens: a vocabulary is a sorted set, and encoding loses nothing."""
+"""Tokens: of characters, encoding loses nothing; of words, spaces."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import UserError
 
-from tinygrad_nlp.text import CharTokenizer
+from tinygrad_nlp.text import CharTokenizer, WordTokenizer, split_words
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too, as an undecodable command line has
 
@@ -43,3 +43,15 @@ def test_an_id_out_of_range_is_refused_and_does_not_wrap_around():
         with pytest.raises(IndexError, match="0 … 2"):
             tokenizer.decode(ids)
     assert tokenizer.decode(np.array([2, 0], np.int32)) == "ca"
+
+
+@given(st.text("aB. ,'-3\n"), st.data())
+def test_words_come_back_and_pieces_join_to_the_whole(text, data):
+    tokenizer = WordTokenizer.build(split_words(text))
+    ids = tokenizer.encode(text)
+    assert ids.shape == (len(split_words(text)),)
+    assert 0 not in ids
+    assert tokenizer.vocabulary.decode(ids) == split_words(text)
+    at = data.draw(st.integers(0, len(ids)))
+    assert tokenizer.decode(ids) == tokenizer.decode(ids[:at]) + tokenizer.decode(ids[at:])
+    assert WordTokenizer.from_dict(tokenizer.to_dict()).decode(ids) == tokenizer.decode(ids)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-MODELS = {"gpt": ("tinygrad_nlp.models.gpt", "GPT", "GPTConfig")}  # what `train` and `generate` know by name
+MODELS = {  # what `train` and `generate` know by name: module, model, its sizes; and the run that trains it
+    "gpt": ("models.gpt", "GPT", "GPTConfig", "train.windows", "WindowRun"),
+    "language-model": ("models.language_model", "LanguageModel", "LanguageModelConfig", "train.streams", "StreamRun"),
+    "classifier": ("models.classifier", "Classifier", "ClassifierConfig", "train.classification", "ClassifierRun"),
+}
 
 
-def find(name: str) -> tuple[Any, Any]:
-    """(model class, config class) of a name in `MODELS`, imported only now."""
-    module, *names = MODELS[name]
-    return tuple(getattr(importlib.import_module(module), n) for n in names)
+def find(name: str) -> tuple[Any, Any, Any]:
+    """(model class, config class, run class) of a name in `MODELS`, imported only now."""
+    module, model, config, trainer, run = MODELS[name]
+    found, training = (importlib.import_module(f"tinygrad_nlp.{m}") for m in (module, trainer))
+    return getattr(found, model), getattr(found, config), getattr(training, run)

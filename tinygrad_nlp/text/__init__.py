@@ -9,7 +9,7 @@ from tinygrad_nlp.text.one_hot import one_hot
 from tinygrad_nlp.text.registry import CORPORA, Corpus, fetch
 from tinygrad_nlp.text.sequences import BucketSampler, contiguous_batches, padded
 from tinygrad_nlp.text.tags import Span, bio_tags, spans, to_bio
-from tinygrad_nlp.text.tokenizer import CharTokenizer
+from tinygrad_nlp.text.tokenizer import CharTokenizer, WordTokenizer
 from tinygrad_nlp.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, split_words
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "TaggedSentence",
     "Vocabulary",
     "WindowSampler",
+    "WordTokenizer",
     "accuracy",
     "bio_tags",
     "consecutive_windows",

@@ -1,7 +1,8 @@
-"""Characters as tokens (E01c): every character of a text has its own id, and decode(encode(s)) = s."""
+"""A text as tokens and back: characters (E01c), where decode(encode(s)) = s, or words (E01b), where spaces are lost."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from nlp_kernels.errors import UserError
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_nlp.text.one_hot import checked_ids, one_hot
+from tinygrad_nlp.text.vocabulary import UNK, Vocabulary, split_words
 
 
 class CharTokenizer:
@@ -88,6 +90,82 @@ class CharTokenizer:
         if not isinstance(state.get("characters"), str):
             raise UserError(f"a tokenizer is {{'characters': '…'}}, not a dict of {sorted(state)}")
         return cls(state["characters"])
+
+
+class WordTokenizer:
+    """One id per frequent word or mark of a text, and <unk> for the others (E01b); as CharTokenizer, but for words.
+
+    >>> text.WordTokenizer("the", "cat").vocab_size
+    3
+    """
+
+    def __init__(self, *words: str):
+        """A vocabulary of <unk> and these words, in their order."""
+        self.vocabulary = Vocabulary(words, specials=[UNK])
+
+    @classmethod
+    def build(cls, words: Iterable[str], *, min_count: int = 1, max_size: int | None = None) -> WordTokenizer:
+        """The words seen at least `min_count` times, at most the `max_size` most frequent ones.  words -> WordTokenizer
+
+        Raises UserError for `min_count` or `max_size` below 1.
+
+        >>> text.WordTokenizer.build("to be or not to be".split(), min_count=2).vocabulary.tokens
+        ('<unk>', 'be', 'to')
+        """
+        vocabulary = Vocabulary.build(words, min_count=min_count, max_size=max_size, specials=[UNK])
+        return cls(*vocabulary.tokens[1:])
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the words and <unk>."""
+        return self.vocabulary.vocab_size
+
+    @property
+    def unwritable(self) -> list[int]:
+        """The ids that are no words: that of <unk>."""
+        return [self.vocabulary.id(UNK)]
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """The words of `split_words` to ids.  str of T words -> (T,)
+
+        >>> text.WordTokenizer("the", "cat", ".").encode("the dog.")
+        array([1, 0, 3])
+        """
+        return self.vocabulary.encode(split_words(text))
+
+    def decode(self, ids: ArrayLike) -> str:
+        """Ids to words, a space before each but marks such as a comma: pieces joined are the whole.  (T,) -> str
+
+        Raises IndexError for an id outside 0 … V−1, DtypeError for what is no integer.
+
+        >>> text.WordTokenizer("the", "cat", ".").decode([1, 2, 3])
+        ' the cat.'
+        """
+        return "".join(word if word in _CLOSING else " " + word for word in self.vocabulary.decode(ids))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold and `from_dict` takes.  -> dict
+
+        >>> text.WordTokenizer("the", "cat").to_dict()
+        {'words': ['the', 'cat']}
+        """
+        return {"words": list(self.vocabulary.tokens[1:])}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> WordTokenizer:
+        """The tokenizer that `to_dict` described.  dict -> WordTokenizer
+
+        Raises UserError where the dict has not what `to_dict` writes.
+
+        >>> text.WordTokenizer.from_dict({"words": ["a"]}).encode("a b")
+        array([1, 0])
+        """
+        if not isinstance(state.get("words"), list):
+            raise UserError(f"a tokenizer of words is {{'words': […]}}, not a dict of {sorted(state)}")
+        return cls(*state["words"])
+
+
+_CLOSING = frozenset(".,;:!?)]}’”…")
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

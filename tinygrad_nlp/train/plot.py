@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 
-def loss_picture(metrics: list[dict[str, Any]], title: str) -> bytes:
-    """A PNG of training and validation loss, nats on the left axis and bits (nats / ln 2) on the right."""
+def loss_picture(metrics: list[dict[str, Any]], title: str, unit: str) -> bytes:
+    """A PNG of both losses per unit (character, word), nats on the left axis and bits (nats / ln 2) on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no pyplot: no window, no global state
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -23,11 +23,11 @@ def loss_picture(metrics: list[dict[str, Any]], title: str) -> bytes:
     mean, lead = _running_mean(losses, width), (width - 1) // 2  # each mean stands in the middle of its steps
     axes.plot(steps[lead : lead + len(mean)], mean, color="tab:blue", label="training")
     axes.plot(*_curve(metrics, "val_loss"), color="tab:orange", marker="o", markersize=3, label="validation")
-    axes.set(title=title, xlabel="step", ylabel="loss in nats per character")
+    axes.set(title=title, xlabel="step", ylabel=f"loss in nats per {unit}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    axes.secondary_yaxis("right", functions=(_bits, _nats)).set_ylabel("bits per character")
+    axes.secondary_yaxis("right", functions=(_bits, _nats)).set_ylabel(f"bits per {unit}")
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png)
     return png.getvalue()

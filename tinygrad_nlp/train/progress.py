@@ -47,6 +47,13 @@ def telling_of_compilation(reporter: Reporter) -> Iterator[None]:
         log.setLevel(level)
 
 
+def validation(line: dict[str, Any]) -> str:
+    """The validation loss of a line of metrics, and what it says beside it."""
+    beside = {"val_perplexity": "perplexity {:.2f}", "val_accuracy": "accuracy {:.2%}"}
+    said = [form.format(line[name]) for name, form in beside.items() if name in line]
+    return f"{line['val_loss']:.4f}" + (f" ({', '.join(said)})" if said else "")
+
+
 def in_bits(nats: float) -> float:
     """Nats to bits: 1 nat = 1/ln 2 bits."""
     return nats / math.log(2)
@@ -82,7 +89,7 @@ class Lines(Silence):
         if line["step"] % self.every == 0 or "val_loss" in line or line["step"] == self.steps:
             self.say(
                 f"{self.name}  step {line['step']}/{self.steps}  loss {line['train_loss']:.4f}"
-                + (f"  validation {line['val_loss']:.4f}" if "val_loss" in line else "")
+                + (f"  validation {validation(line)}" if "val_loss" in line else "")
                 + f"  {line['tokens_per_s']:,.0f} tokens/s  {line['elapsed']:.0f} s"
             )
 
@@ -122,7 +129,7 @@ class Bar:
         self.speed = _smoothed(self.speed, line["tokens_per_s"])
         shown = {"loss": f"{self.loss:.4f}", "speed": f"{self.speed:,.0f}"}
         if "val_loss" in line:
-            shown["validation"] = f"{line['val_loss']:.4f}"
+            shown["validation"] = validation(line)
         self.progress.update(self.task, completed=line["step"], **shown)  # type: ignore[arg-type]
 
     def say(self, text: str) -> None:

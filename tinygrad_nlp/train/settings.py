@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinygrad_nlp.train.options import Options, option
-from tinygrad_nlp.train.progress import in_bits
 
 CHANGEABLE = ("data", "steps", "eval_every")  # what a continued run may change and stay the same run
 
 
 @dataclass(frozen=True)
 class Settings(Options):
-    """How a language model is trained."""
+    """How a model is trained."""
 
     data: str | None = option(
         None,
@@ -21,7 +20,7 @@ class Settings(Options):
         metavar="NAME|PATH",
     )
     steps: int = option(2000, "how many steps to train", low=1)
-    batch_size: int = option(12, "windows in a batch", low=1)
+    batch_size: int = option(12, "examples in a batch", low=1)
     lr: float = option(3e-3, "highest learning rate, reached after the warm-up", low=0)
     min_lr: float = option(1e-4, "learning rate at the end of the cosine", low=0)
     warmup: int = option(100, "steps over which the learning rate rises linearly", low=0)
@@ -31,31 +30,21 @@ class Settings(Options):
     beta2: float = option(0.99, "AdamW's memory of the squared gradient", low=0, high=1)
     clip: float = option(1.0, "largest norm of the gradient; 0 does not clip", low=0)
     eval_every: int = option(200, "steps from one validation and checkpoint to the next", low=1)
-    eval_tokens: int = option(20_000, "characters of the validation part to judge by, at most", low=1)
     seed: int = option(1337, "seed of weights, batches, dropout and samples", low=0, high=2**64 - 1)
     dtype: str = option("float32", "floating-point type", choices=("float32", "float64"))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; losses in nats per character."""
+    """How a run ended."""
 
     step: int
-    train_loss: float
-    val_loss: float
-    val_tokens: int
     seconds: float
+    results: dict[str, str]  # the closing lines, by their titles
     samples: list[str]
     signal_number: int  # what stopped it, 0 for a run that came to its end
 
     def summary(self) -> str:
         """The closing lines."""
-        return (
-            f"training    {_both_units(self.train_loss)} (mean of the last batches)\n"
-            f"validation  {_both_units(self.val_loss)} ({self.val_tokens:,} characters never trained on)\n"
-            f"time        {self.seconds:.0f} s for {self.step:,} steps"
-        )
-
-
-def _both_units(nats: float) -> str:
-    return f"{nats:.4f} nats = {in_bits(nats):.4f} bits per character"
+        lines = self.results | {"time": f"{self.seconds:.0f} s for {self.step:,} steps"}
+        return "\n".join(f"{title:<12}{line}" for title, line in lines.items())

@@ -1,0 +1,92 @@
+"""Training a classifier: resumed runs bit for bit, accuracy of texts never trained on, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tinygrad_nlp.cli import main
+from tinygrad_nlp.random import Generator
+from tinygrad_nlp.train.checkpoint import load_checkpoint
+from tinygrad_nlp.train.run_folder import RunFolder
+
+TINY = "--width 8 --hidden 8 --batch-size 8 --warmup 2 --decay-steps 40 --eval-every 10 --lr 0.02 --quiet".split()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Class 1 says `good`, class 0 `bad`, in sentences of one to six words; one text is empty."""
+    path, draw = tmp_path_factory.mktemp("data") / "reviews.txt", Generator(0)
+    lines = []
+    for _ in range(200):
+        label, *filler = draw.integers(0, 2, (int(draw.integers(1, 7, (1,))[0]),)).tolist()
+        lines.append(f"{label} " + " ".join([*(f"word{f}" for f in filler), ("bad", "good")[label]]))
+    path.write_text("\n".join([*lines, "1 "]) + "\n")
+    return path
+
+
+def train(folder, data, *arguments):
+    assert main(["train", "classifier", "--data", str(data), "--out", str(folder), *TINY, *map(str, arguments)]) == 0
+    return load_checkpoint(folder), RunFolder.existing(str(folder)).read_metrics()
+
+
+def leaves(tree, name=""):
+    if isinstance(tree, dict | list):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {k: v for key, value in items for k, v in leaves(value, f"{name}.{key}").items()}
+    return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
+
+
+@pytest.mark.parametrize("cut", [10, 30])  # an epoch has 23 batches
+def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, cut):
+    whole, lines = train(tmp_path / "whole", data, "--steps", 40)
+    train(tmp_path / "cut", data, "--steps", cut)
+    assert main(["train", "classifier", "--resume", str(tmp_path / "cut"), "--steps", "40", "--quiet"]) == 0
+    again = load_checkpoint(tmp_path / "cut")
+    for part in ("model", "optimizer", "random", "cursor", "step", "val_loss"):
+        assert leaves(again[part]) == leaves(whole[part]), part
+    resumed = RunFolder.existing(str(tmp_path / "cut")).read_metrics()
+    assert [line["train_loss"] for line in resumed] == [line["train_loss"] for line in lines]
+    assert lines[-1]["val_accuracy"] == resumed[-1]["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("cell", ["none", "lstm"])
+def test_accuracy_is_of_the_held_out_tenth_and_confusion_adds_up(data, tmp_path, cell, capsys):
+    folder = tmp_path / "run"
+    loud = [*TINY[:-1], "--steps", "40", "--cell", cell, "--out", str(folder)]
+    assert main(["train", "classifier", "--data", str(data), *loud]) == 0
+    out, err = capsys.readouterr()
+    counts = json.loads((folder / "confusion.json").read_text())
+    assert counts["classes"] == ["0", "1"]
+    table = np.array(counts["counts"])
+    assert table.sum() == 20
+    lines = RunFolder.existing(str(folder)).read_metrics()
+    assert lines[-1]["val_accuracy"] == pytest.approx(table.trace() / 20)
+    assert f"({table.trace()} of 20 texts)" in out
+    assert "181 texts and 20 for validation, 2 classes" in err
+    assert "(accuracy " in err
+    assert "generate" not in out
+    assert main(["generate", str(folder)]) == 2
+    assert "holds a model 'classifier', which does not write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "absent.txt"], "absent.txt"),
+        (["--data", "few.txt"], "has 2 texts of 2 classes; training takes 10 of 2 or more"),
+        (["--data", "wrong.txt"], "wrong.txt, line 2: 'nothing' is not a label, a space and a text"),
+        (["--data", "gutenberg"], "the corpus 'gutenberg' has no labelled texts; subj and custrev have"),
+        (["--cell", "cnn"], "--cell: invalid choice: 'cnn'"),
+        (["--directions", "3"], "--directions: expected a whole number from 1 to 2, not '3'"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.txt").write_text("0 a\n1 b\n")
+    (tmp_path / "wrong.txt").write_text("0 a\nnothing\n")
+    assert main(["train", "classifier", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert sentence in err
+    assert not (tmp_path / "runs").exists()
