@@ -42,12 +42,18 @@ def clipping_picture(free: list[dict[str, float]], clipped: list[dict[str, float
         loss.semilogy(steps, [line["loss"] for line in lines], color=color, label=label)
         norm.semilogy(steps, [line["norm"] for line in lines], color=color, label=label)
     norm.axhline(threshold, color="black", linestyle="--", linewidth=0.8, label=f"clipped to {threshold:g}")
-    loss.set(xlabel="step", ylabel="loss", title="loss")
+    loss.set(xlabel="step", ylabel="loss", title="loss", ylim=_limits([line["loss"] for line in clipped]))
     norm.set(xlabel="step", ylabel="‖g‖ before clipping", title="norm of the gradient")
+    norm.set_ylim(*_limits([threshold, *(line["norm"] for line in clipped)]))
     for axes in (loss, norm):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     return _png(figure)
+
+
+def _limits(values: list[float]) -> tuple[float, float]:
+    """What the run that ends well needs, and room above for the one that leaves the picture."""
+    return min(values) / 2, max(values) * 1e4
 
 
 def _figure(size: tuple[float, float]) -> Any:

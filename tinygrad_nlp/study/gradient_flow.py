@@ -74,7 +74,7 @@ def measure(kind: str, radius: float, *, steps: int, hidden: int, seed: int) -> 
 
 
 def train_exploding(clip: float | None, *, steps: int, hidden: int, seed: int) -> list[dict[str, float]]:
-    """Loss and gradient norm of each step of SGD on a ReLU network of spectral radius EXPLODING, until one is not finite.
+    """Loss and gradient norm of each step of SGD on a ReLU network of radius EXPLODING, until one is not finite.
 
     The task, the mean of 30 numbers, is easy: what is hard is the gradient, which grows with every step back.
     """
