@@ -83,9 +83,10 @@ def train_exploding(clip: float | None, *, steps: int, hidden: int, seed: int) -
     nn.init.normal_(readout.weight, 0.0, 0.01, generator=generator)
     layer.weight_ih_l0.data[...] = generator.normal((hidden, 1), dtype="float64")
     layer.weight_hh_l0.data[...] = _of_radius(EXPLODING, hidden, generator)
-    for bias in (layer.bias_ih_l0, layer.bias_hh_l0, readout.bias):
-        nn.init.zeros_(bias)
     parameters = [*layer.parameters(), *readout.parameters()]
+    for p in parameters:
+        if p.ndim == 1:
+            nn.init.zeros_(p)
     optimizer, lines = optim.SGD(parameters, lr=RATE), []
     for _ in range(steps):
         x = generator.uniform((30, 32, 1), 0.0, 1.0, dtype="float64")
