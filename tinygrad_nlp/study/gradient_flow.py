@@ -61,7 +61,10 @@ def measure(kind: str, radius: float, *, steps: int, hidden: int, seed: int) -> 
         state = (state, Tensor(np.zeros((1, hidden)), requires_grad=True))
     states = [state]
     for x in xs:
-        states.append(cell(x, states[-1]))
+        state = cell(x, states[-1])
+        if kind == "LSTM":
+            state = (state[0], state[1] * 1.0)  # c as it is carried on, without its way through h, which h counts
+        states.append(state)
     pairs = [s if isinstance(s, tuple) else (s,) for s in states]
     g = generator.normal((1, hidden), dtype="float64")
     gradients = tn.grad(tn.sum(pairs[-1][0] * g), [h for pair in pairs for h in pair], allow_unused=True)
