@@ -2,18 +2,39 @@
 
 import numpy as np
 import pytest
+from cases import ALL
 from nlp_kernels import dispatch
 
 import tinygrad_nlp as tn
 from tinygrad_nlp.autograd.check import check_grads
+from tinygrad_nlp.ops import recurrent
 
 RNG = np.random.default_rng(0)
 TARGET, INDICES = np.array([0, 4, 2]), np.array([1, 3, 1, 0])
-LENGTHS = np.array([2, 3])
+LENGTHS, REAL = np.array([2, 3]), np.array([4, 0, 2])
 
 
 def draw(*shape):
     return RNG.normal(size=shape)
+
+
+def steps(gates, states=1):
+    """x (T, B, I), the initial states (B, H), weights and biases of a layer with so many gates."""
+    return [
+        draw(4, 3, 2),
+        *(draw(3, 2) for _ in range(states)),
+        *(draw(gates * 2, *more) for more in ((2,), (2,), (), ())),
+    ]
+
+
+def layer(function):
+    """A recurrent layer of sequences of unlike lengths, read backwards; all its outputs side by side."""
+
+    def outputs(*xs):
+        y, *final = function(*xs, lengths=REAL, reverse=True)
+        return tn.concat([y, *(tn.reshape(state, (1, 3, 2)) for state in final)])
+
+    return outputs
 
 
 FUNCTIONS = {
@@ -26,8 +47,16 @@ FUNCTIONS = {
         [draw(2, 2, 3, 4) for _ in range(3)],
     ),
     "embedding": (lambda t: tn.tanh(tn.embedding(t, INDICES)), [draw(5, 3)]),
+    "rnn": (layer(recurrent.rnn), steps(1)),
+    "gru": (layer(recurrent.gru), steps(3)),
+    "lstm": (layer(recurrent.lstm), steps(4, states=2)),
 }
 SERVED = [(name, backend) for name in FUNCTIONS for backend in dispatch.backends(name) if backend != "cuda"]
+
+
+def test_no_hot_path_is_left_out():
+    """But those that are an update, without a gradient."""
+    assert FUNCTIONS.keys() == {path.name for path in ALL if path.kind == "function"}
 
 
 @pytest.mark.parametrize(("name", "backend"), SERVED)
