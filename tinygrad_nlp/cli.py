@@ -121,14 +121,14 @@ def train(argv: list[str]) -> int:
     use_threads(arguments.threads)
     keep_freed_memory()  # this process is ours, and a training step asks for the same sizes again and again
     options, settings = given(arguments, config_class), given(arguments, run_class.settings_class)
-    run_class.fetch_data(settings.get("data"), quiet=arguments.quiet)
-
     if arguments.resume is None:
         chosen = run_class.settings_class(**settings)
+        run_class.fetch_data(chosen.data, quiet=arguments.quiet)
         run = run_class(name, model_class, config_class, options, chosen, arguments.device)
         folder = RunFolder.create(name, arguments.out)
     elif arguments.out is None:
         folder = RunFolder.existing(arguments.resume)
+        run_class.fetch_data(settings.get("data"), quiet=arguments.quiet)
         run = run_class.resume(folder, name, model_class, config_class, options | settings, arguments.device)
     else:
         raise UserError("--out begins a new run and --resume goes on with an old one: give one of them")

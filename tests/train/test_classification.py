@@ -38,7 +38,9 @@ def leaves(tree, name=""):
 
 
 @pytest.mark.parametrize("cut", [10, 30])  # an epoch has 23 batches
-def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, cut):
+def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, monkeypatch, cut):
+    """And nothing is fetched: the run's own file is all there is to read."""
+    monkeypatch.setattr("tinygrad_nlp.train.classification.fetch", lambda name, **how: pytest.fail(f"fetches {name}"))
     whole, lines = train(tmp_path / "whole", data, "--steps", 40)
     train(tmp_path / "cut", data, "--steps", cut)
     assert main(["train", "classifier", "--resume", str(tmp_path / "cut"), "--steps", "40", "--quiet"]) == 0

@@ -54,11 +54,10 @@ class ClassifierRun(Run):
     @classmethod
     def fetch_data(cls, data: str | None, *, quiet: bool) -> None:
         """Get the corpus if it is one."""
-        name = data or ClassifierSettings.data
-        if name in CORPORA and not Path(name).exists():
-            if name not in LABELLED:
-                raise UserError(f"the corpus {name!r} has no labelled texts; {' and '.join(LABELLED)} have")
-            fetch(name, quiet=quiet)
+        if data in CORPORA and not Path(data).exists():
+            if data not in LABELLED:
+                raise UserError(f"the corpus {data!r} has no labelled texts; {' and '.join(LABELLED)} have")
+            fetch(data, quiet=quiet)
 
     def read_data(self) -> dict[str, Any]:
         """Texts as ids, split by the seed."""
