@@ -5,13 +5,14 @@ python -m benchmarks.lstm                 --help lists the options
 
 from nlp_kernels import lstm
 
-from benchmarks.hot_path import Benchmark, Work, main
+from benchmarks.hot_path import main
+from benchmarks.recurrent import benchmark, named
 
 
 def ours(x, h0, w_ih, w_hh, b_ih, b_hh, dy):
     (y, _, _), saved = lstm.forward(x, h0, h0, w_ih, w_hh, b_ih, b_hh)
     dx, _, _, *dws = lstm.backward((dy, 0 * h0, 0 * h0), x, h0, h0, w_ih, w_hh, b_ih, b_hh, None, saved)
-    return {"y": y, "dx": dx, **dict(zip(("dw_ih", "dw_hh", "db_ih", "db_hh"), dws, strict=True))}
+    return named(y, dx, dws)
 
 
 def torch(torch, x, h0, w_ih, w_hh, b_ih, b_hh):
@@ -29,34 +30,7 @@ def jax(jax, x, h0, w_ih, w_hh, b_ih, b_hh):
     return jax.lax.scan(step, (h0, h0), x @ w_ih.T + b_ih + b_hh)[1]
 
 
-def work(rng, dtype, T, B, inputs, H):
-    """Three times the products of a forward pass; what is read and written is in the README, without the weights."""
-    G = 4 * H
-    shapes = {"x": (T, B, inputs), "h0": (B, H), "w_ih": (G, inputs), "w_hh": (G, H), "b_ih": (G,), "b_hh": (G,)}
-    arrays = {name: rng.standard_normal(shape, dtype) for name, shape in {**shapes, "dy": (T, B, H)}.items()}
-    for name in ("w_ih", "w_hh", "b_ih", "b_hh"):
-        arrays[name] /= H**0.5
-    label, bytes_ = f"T{T} B{B} H{H}", T * B * (3 * inputs + 26 * H) * dtype.itemsize
-    return Work(label, arrays, terms=T * B, bytes=bytes_, flops=6 * T * B * G * (inputs + H))
-
-
-BENCHMARK = Benchmark(
-    "lstm",
-    ours,
-    torch,
-    jax,
-    work,
-    sizes=((35, 20, 200, 200), (35, 20, 650, 650), (128, 64, 256, 256)),
-    quick=((3, 2, 4, 5),),
-    bars={
-        (35, 20, 200, 200): {"torch": 1.0},
-        (35, 20, 650, 650): {"torch": 1.0},
-        (128, 64, 256, 256): {"torch": 1.1},
-    },
-    output="y",
-    differentiable=("x", "w_ih", "w_hh", "b_ih", "b_hh"),
-    peers=("torch", "jax"),  # torch.compile would write out the steps one by one
-)
+BENCHMARK = benchmark("lstm", ours, torch, jax, gates=4, moved=26, bars=(1.0, 1.0, 1.1))
 
 if __name__ == "__main__":
     main(BENCHMARK)

@@ -249,7 +249,7 @@ class LSTM(Recurrent):
     gates, states = 4, 2
 
     def __init__(self, *args: Any, forget_bias: float | None = None, **more: Any):
-        self.__dict__["forget_bias"] = forget_bias
+        self.forget_bias = forget_bias  # which drawing the initial values asks for
         super().__init__(*args, **more)
         if forget_bias is not None and not self.bias:
             raise ValueError("LSTM: forget_bias needs bias=True")

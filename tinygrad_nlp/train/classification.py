@@ -115,15 +115,6 @@ class ClassifierRun(Run):
         self.tokens = int(lengths.sum())
         return self.model.loss(x, lengths, self.train_part[1][chosen])
 
-    @property
-    def cursor(self) -> Any:
-        """Where in the stream of random numbers the next batch stands."""
-        return self.sampler.generator.state
-
-    @cursor.setter
-    def cursor(self, value: Any) -> None:
-        self.sampler.generator.state = value
-
     def evaluate(self) -> float:
         """Mean loss in nats per text over the validation part; counts what is taken for what."""
         self.model.eval()

@@ -43,6 +43,7 @@ class Run:
     writes: ClassVar[bool] = False  # whether `generate` can continue a text with the model
     tokens: int  # in the last batch, set by `batch_loss`
     data_hash: str  # set by `read_data`
+    sampler: Any  # of batches, set by `prepare`, where the run has one
 
     def __init__(
         self,
@@ -101,12 +102,15 @@ class Run:
 
     @property
     def cursor(self) -> Any:
-        """All that decides which batches follow, as a checkpoint can hold it; a continued run sets it."""
-        raise NotImplementedError
+        """All that decides which batches follow, as a checkpoint can hold it; a continued run sets it.
+
+        Here: where in its stream of random numbers the run's `sampler` stands.
+        """
+        return self.sampler.generator.state
 
     @cursor.setter
     def cursor(self, value: Any) -> None:
-        raise NotImplementedError
+        self.sampler.generator.state = value
 
     def evaluate(self) -> float:
         """Mean loss over the validation part; dropout off, nothing drawn, nothing recorded."""

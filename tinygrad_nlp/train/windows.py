@@ -55,15 +55,6 @@ class WindowRun(LanguageModelRun):
         """The loss of random windows."""
         return self.model.loss(*self.sampler())
 
-    @property
-    def cursor(self) -> Any:
-        """Where in the stream of random numbers the next windows begin."""
-        return self.sampler.generator.state
-
-    @cursor.setter
-    def cursor(self, value: Any) -> None:
-        self.sampler.generator.state = value
-
     def evaluate(self) -> float:
         """Mean loss in nats per character over the validation windows."""
         self.model.eval()

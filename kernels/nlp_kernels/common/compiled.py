@@ -30,7 +30,6 @@ import logging
 import os
 import platform
 import re
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +41,7 @@ from numba.core import caching, cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from nlp_kernels.cache import cache_home
 from nlp_kernels.common import threads
 
 __all__ = ["DTYPES", "FAST", "KERNELS", "Kernel", "absent", "cache_folder", "cache_root", "device", "kernel"]
@@ -175,7 +175,7 @@ def device(function: Callable | None = None, *, fastmath: frozenset[str] = FAST,
 
 def cache_root() -> Path | None:
     """The folder of all compiled kernels; None where nothing can be written."""
-    root = Path(os.environ.get("TINYGRAD_NLP_CACHE") or _user_cache() / "tinygrad-nlp") / "kernels"
+    root = cache_home() / "kernels"
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -258,14 +258,6 @@ def _type(argument: tuple[str, int, Any, bool], T: Any) -> Any:
     kind, ndim, layout, read_only = argument
     scalar: Any = T if kind == "T" else _TYPES[kind]
     return types.Array(scalar, ndim, layout, readonly=read_only) if ndim else scalar
-
-
-def _user_cache() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _environment() -> tuple[str, ...]:

@@ -6,8 +6,9 @@ M sequences lies gate by gate, a row of M H numbers for each: `room` (gates, M H
 
 import numpy as np
 
+from nlp_kernels import matmul
 from nlp_kernels.common import vector
-from nlp_kernels.common.compiled import device
+from nlp_kernels.common.compiled import DTYPES, device
 from nlp_kernels.common.intrinsics import contiguous
 from nlp_kernels.common.memory import empty
 from nlp_kernels.common.threads import workers
@@ -15,10 +16,12 @@ from nlp_kernels.common.threads import workers
 CACHED = 1024  # numbers of each gate
 
 
+def supports(x, *inputs, **hyper):
+    return type(x) is np.ndarray and x.dtype in DTYPES
+
+
 def projected(x, w_ih, *biases):
     """u = x W_ihᵀ + Σ b, all steps in one product, in memory that is ours to write.  (T, B, I) -> (T, B, G)"""
-    from nlp_kernels import matmul  # late: it is a hot path itself
-
     b = None if biases[0] is None else sum(biases[1:], biases[0])
     (T, B, n), G = x.shape, w_ih.shape[0]
     return matmul.forward(x.reshape(T * B, n), w_ih, b, transpose_w=True)[0].reshape(T, B, G)
@@ -26,8 +29,6 @@ def projected(x, w_ih, *biases):
 
 def weight_gradients(delta, x, w_ih, b_ih):
     """dx = δ W_ih, dW_ih = δᵀ x, db = Σ δ or None.  (T, B, G), (T, B, I) -> (T, B, I), (G, I), (G,)"""
-    from nlp_kernels import matmul
-
     (T, B, n), G = x.shape, w_ih.shape[0]
     rows, inputs = delta.reshape(T * B, G), x.reshape(T * B, n)
     dx, dw, db, _ = matmul.backward(rows, inputs, w_ih, b_ih, None, None, transpose_w=True)

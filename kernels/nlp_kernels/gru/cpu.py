@@ -3,7 +3,7 @@
 import numpy as np
 
 from nlp_kernels import matmul
-from nlp_kernels.common.compiled import DTYPES, device, kernel
+from nlp_kernels.common.compiled import device, kernel
 from nlp_kernels.common.gates import (
     gather,
     lengths_or_none,
@@ -13,6 +13,7 @@ from nlp_kernels.common.gates import (
     shares,
     sigmoid,
     states,
+    supports,
     tanh,
     weight_gradients,
 )
@@ -23,9 +24,7 @@ from nlp_kernels.common.recurrent import before, flat
 from nlp_kernels.common.vector import EXACT
 from nlp_kernels.matmul.cpu import activate_backward
 
-
-def supports(x, *inputs, **hyper):
-    return type(x) is np.ndarray and x.dtype in DTYPES
+__all__ = ["backward", "forward", "supports"]
 
 
 def forward(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, reset_after=True, reverse=False):
@@ -120,6 +119,9 @@ def _backward(w, delta, delta_h, dh, wide, room, dy, hs, gates, panels, lengths,
     for step in range(T):
         t = step if reverse else T - 1 - step
         real = real_in(lengths, t, b0, b1)
+        if not real:
+            delta[t, at], delta_h[t, at] = 0, 0
+            continue
         h, delta_t, delta_v = hs[t + 1 if reverse else t, at].reshape(n), delta[t, at], delta_h[t, at]
         gather(room, gates[t, at], back[:0], H)
         _of_candidate(z, c, rest, dh[at].reshape(n), dy[t, at].reshape(n), h)

@@ -1,9 +1,7 @@
 """LSTM, Numba: a worker takes some of the sequences through all steps, without waiting for the others. README.md."""
 
-import numpy as np
-
 from nlp_kernels import matmul
-from nlp_kernels.common.compiled import DTYPES, device, kernel
+from nlp_kernels.common.compiled import device, kernel
 from nlp_kernels.common.gates import (
     copy_rows,
     gather,
@@ -15,6 +13,7 @@ from nlp_kernels.common.gates import (
     shares,
     sigmoid,
     states,
+    supports,
     tanh,
     tanh_of,
     weight_gradients,
@@ -24,9 +23,7 @@ from nlp_kernels.common.microkernel import product, whole_vectors
 from nlp_kernels.common.panels import packed
 from nlp_kernels.common.recurrent import before, flat
 
-
-def supports(x, *inputs, **hyper):
-    return type(x) is np.ndarray and x.dtype in DTYPES
+__all__ = ["backward", "forward", "supports"]
 
 
 def forward(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, reverse=False):

@@ -1,9 +1,7 @@
 """The recurrent layer, Numba: a worker takes some of the sequences through all steps, alone. README.md."""
 
-import numpy as np
-
 from nlp_kernels import matmul
-from nlp_kernels.common.compiled import DTYPES, device, kernel
+from nlp_kernels.common.compiled import device, kernel
 from nlp_kernels.common.gates import (
     copy_rows,
     gather,
@@ -12,6 +10,7 @@ from nlp_kernels.common.gates import (
     real_in,
     shares,
     states,
+    supports,
     tanh_of,
     weight_gradients,
 )
@@ -20,9 +19,7 @@ from nlp_kernels.common.microkernel import product, whole_vectors
 from nlp_kernels.common.panels import packed
 from nlp_kernels.common.recurrent import before, flat
 
-
-def supports(x, *inputs, **hyper):
-    return type(x) is np.ndarray and x.dtype in DTYPES
+__all__ = ["backward", "forward", "supports"]
 
 
 def forward(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, nonlinearity="tanh", reverse=False):
@@ -85,13 +82,15 @@ def _backward(w, delta, dh, wide, dy, hs, panels, lengths, saturates, reverse):
     for step in range(T):
         t = step if reverse else T - 1 - step
         real = real_in(lengths, t, b0, b1)
+        if not real:
+            delta[t, at] = 0
+            continue
         h = hs[t if reverse else t + 1, at]
         _gradient(delta[t, at].reshape(n), dh[at].reshape(n), dy[t, at].reshape(n), h.reshape(n), saturates)  # (5)
         for b in range(b0, b1 if real < b1 - b0 else b0):
             if t >= lengths[b]:
                 delta[t, b] = 0
-        if real:
-            product(back, delta[t, at], panels, False)  # (6)
+        product(back, delta[t, at], panels, False)  # (6)
         if real == b1 - b0:
             copy_rows(dh[at], back)
         for b in range(b0, b1 if real < b1 - b0 else b0):
