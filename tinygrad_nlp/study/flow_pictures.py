@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from tinygrad_nlp.train.plot import empty_figure, png_of
 
 if TYPE_CHECKING:
     from tinygrad_nlp.study.gradient_flow import Flow
@@ -18,7 +19,7 @@ LIMITS = (1e-20, 1e10)
 def flow_picture(flows: list[Flow]) -> bytes:
     """A PNG: one panel for each kind, one line for each radius, the bound of E21 dashed."""
     kinds = [(kind, list(group)) for kind, group in groupby(flows, key=lambda f: f.kind)]
-    figure = _figure((3 * len(kinds), 3.6))
+    figure = empty_figure(3 * len(kinds), 3.6)
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, (kind, group) in zip(panels, kinds, strict=True):
         for flow, color in zip(group, COLORS * len(group), strict=False):
@@ -30,12 +31,12 @@ def flow_picture(flows: list[Flow]) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="lower right")
     panels[0].set_ylabel("‖∂L_T/∂h_t‖, dashed: its bound")
-    return _png(figure)
+    return png_of(figure)
 
 
 def clipping_picture(free: list[dict[str, float]], clipped: list[dict[str, float]], threshold: float) -> bytes:
     """A PNG: loss and gradient norm of a run that explodes, and of the same run with the gradient clipped."""
-    figure = _figure((8, 3.4))
+    figure = empty_figure(8, 3.4)
     loss, norm = figure.subplots(1, 2)
     for lines, color, label in ((free, "tab:red", "not clipped"), (clipped, "tab:blue", "clipped")):
         steps = np.arange(1, len(lines) + 1)
@@ -48,23 +49,9 @@ def clipping_picture(free: list[dict[str, float]], clipped: list[dict[str, float
     for axes in (loss, norm):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _limits(values: list[float]) -> tuple[float, float]:
     """What the run that ends well needs, and room above for the one that leaves the picture."""
     return min(values) / 2, max(values) * 1e4
-
-
-def _figure(size: tuple[float, float]) -> Any:
-    from matplotlib.figure import Figure  # no pyplot: no window, no global state
-
-    return Figure(figsize=size, layout="constrained")
-
-
-def _png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    png = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png)
-    return png.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from tinygrad_nlp.train.run_folder import RunFolder
 
 KINDS = ("RNN", "IRNN", "GRU", "LSTM")
 RADII = (0.5, 0.9, 1.1, 1.5)
-EXPLODING, RATE = 1.8, 3e-3  # spectral radius and learning rate of the run that explodes
+EXPLODING, RATE, CLIP = 1.8, 3e-3, 1.0  # spectral radius, learning rate, clipping of the run that explodes
 EPILOG = """examples:
   tinygrad-nlp study gradient-flow
   tinygrad-nlp study gradient-flow --steps-back 300 --radius 0.99 --radius 1.01 --out flow
@@ -108,6 +107,26 @@ def train_exploding(clip: float | None, *, steps: int, hidden: int, seed: int) -
 
 def main(argv: list[str]) -> int:
     """Measure, draw, and say what came out."""
+    args = _arguments(argv)
+    folder = RunFolder.create("gradient-flow", args.out)
+    shape = {"steps": args.steps_back, "hidden": args.hidden, "seed": args.seed}
+    pairs = [(kind, radius) for kind in KINDS for radius in ((1.0,) if kind == "IRNN" else args.radius)]
+    flows = [measure(kind, radius, **shape) for kind, radius in pairs]
+    free, clipped = (train_exploding(clip, steps=100, hidden=32, seed=args.seed) for clip in (None, CLIP))
+    numbers = _numbers(flows, {"free": free, "clipped": clipped}, shape)
+    folder.write("gradient-flow.png", flow_picture(flows))
+    folder.write("clipping.png", clipping_picture(free, clipped, CLIP))
+    folder.write("numbers.json", json.dumps(numbers, indent=1) + "\n")
+    if args.quiet:
+        print(folder.path)
+        return 0
+    Console(width=100).print(_table(flows))
+    print(f"clipping: without, the run broke off after {len(free)} steps; with it, it made {len(clipped)}")
+    print(f"files: {folder.path}: {', '.join(folder.files())}")
+    return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tinygrad-nlp study gradient-flow",
         description="How much of a gradient is left many steps back: RNN, IRNN, GRU and LSTM (E20 – E23).",
@@ -125,25 +144,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", metavar="DIR", help="a new folder (default: the next runs/gradient-flow-NNN)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but the folder")
     args = parser.parse_args(argv)
-    radii = tuple(args.radius or RADII)
-    if args.steps_back < 2 or args.hidden < 1 or min(radii) <= 0:
+    args.radius = args.radius or RADII
+    if args.steps_back < 2 or args.hidden < 1 or min(args.radius) <= 0:
         raise UserError("study gradient-flow: --steps-back is at least 2, --hidden at least 1, --radius above 0")
-    folder = RunFolder.create("gradient-flow", args.out)
-    shape = {"steps": args.steps_back, "hidden": args.hidden, "seed": args.seed}
-    flows = [
-        measure(k, 1.0 if k == "IRNN" else r, **shape) for k in KINDS for r in (radii[:1] if k == "IRNN" else radii)
-    ]
-    runs = {str(clip): train_exploding(clip, steps=100, hidden=32, seed=args.seed) for clip in (None, 1.0)}
-    folder.write("gradient-flow.png", flow_picture(flows))
-    folder.write("clipping.png", clipping_picture(runs["None"], runs["1.0"], 1.0))
-    folder.write("numbers.json", json.dumps(_numbers(flows, runs, shape), indent=1) + "\n")
-    if args.quiet:
-        print(folder.path)
-        return 0
-    Console(width=100).print(_table(flows))
-    print(f"clipping: without, the run broke off after {len(runs['None'])} steps; with it, {len(runs['1.0'])} steps")
-    print(f"files: {folder.path}: {', '.join(folder.files())}", file=sys.stdout)
-    return 0
+    return args
 
 
 def _cell(kind: str, radius: float, hidden: int, generator: Generator) -> Any:

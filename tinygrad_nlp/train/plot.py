@@ -11,11 +11,9 @@ import numpy as np
 
 def loss_picture(metrics: list[dict[str, Any]], title: str, unit: str) -> bytes:
     """A PNG of both losses per unit (character, word), nats on the left axis and bits (nats / ln 2) on the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no pyplot: no window, no global state
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = empty_figure(7, 4.2)
     axes = figure.add_subplot()
     steps, losses = _curve(metrics, "train_loss")
     width = max(1, len(losses) // 50)
@@ -28,6 +26,20 @@ def loss_picture(metrics: list[dict[str, Any]], title: str, unit: str) -> bytes:
     axes.grid(alpha=0.3)
     axes.legend()
     axes.secondary_yaxis("right", functions=(_bits, _nats)).set_ylabel(f"bits per {unit}")
+    return png_of(figure)
+
+
+def empty_figure(width: float, height: float) -> Any:
+    """A Matplotlib figure of so many inches."""
+    from matplotlib.figure import Figure  # no pyplot: no window, no global state
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def png_of(figure: Any) -> bytes:
+    """The figure as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png)
     return png.getvalue()

@@ -36,9 +36,9 @@ def forward(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, reset_afte
     panels, panels_n, W, M = packed(w_hh[: 2 * H].T), packed(w_hh[2 * H :].T), *shares(B)
     _forward(
         W, hs, gates, y, empty((W, M, whole_vectors(2 * H, dtype)), dtype),
-        empty((W, M, whole_vectors(H, dtype)), dtype),
-        empty((W, 4, M * H), dtype), projected(x, w_ih, b_ih, b_hh), bias, panels, panels_n,  # (1)
-        lengths_or_none(lengths), reset_after, reverse,
+        empty((W, M, whole_vectors(H, dtype)), dtype), empty((W, 4, M * H), dtype),
+        projected(x, w_ih, b_ih, b_hh), bias,  # (1)
+        panels, panels_n, lengths_or_none(lengths), reset_after, reverse,
     )  # fmt: skip
     return (y, hs[0 if reverse else T].copy()), (hs, gates)
 
