@@ -61,6 +61,16 @@ def test_a_closed_update_gate_keeps_the_state_and_its_gradient(backend, reset_af
     np.testing.assert_array_equal(dh0, dh)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_kept_a_step_is_gates_and_the_state(backend):
+    T, B, H = 7, 3, 5
+    with dispatch.use_backend(backend, "gru"):
+        (y, _), saved = gru.forward(*drawn(np.random.default_rng(0), T, B, H))
+    assert sum(a.size for a in saved) == T * B * 4 * H + (T + 1) * B * H
+    if backend == "cpu":
+        assert np.shares_memory(y, saved[0])
+
+
 def test_the_two_resets_are_two_functions():
     args = drawn(np.random.default_rng(0), 3, 2, 4)
     (after, _), _ = gru.forward(*args, reset_after=True)

@@ -113,6 +113,16 @@ def test_planted_bugs_are_caught(right, wrong):
         assert_derivative_catches(HOT_PATH, right, wrong)
 
 
+@pytest.mark.parametrize("backend", [name for name in dispatch.backends("rnn") if name != "cuda"])
+def test_what_is_kept_a_step_is_the_state(backend):
+    T, B, H = 7, 3, 5
+    with dispatch.use_backend(backend, "rnn"):
+        (y, _), saved = rnn.forward(*drawn(np.random.default_rng(0), T, B, H))
+    assert saved.shape == (T + 1, B, H)
+    if backend == "cpu":
+        assert np.shares_memory(y, saved)
+
+
 def test_refusals():
     x, h0, w_ih, w_hh, b_ih, b_hh = drawn(np.random.default_rng(0), 4, 2, 3)
     lengths = np.asarray([4, 1])
