@@ -64,6 +64,7 @@ def refused(capsys, *arguments):
             ["--cell {none,rnn,gru,lstm}", "--pooling {last,max,mean}", "(default: subj)"],
         ),
         (["generate", "--help"], ["--prompt", "--top-p", "--temperature", "(default: 0.8)"]),
+        (["predict", "--help"], ["RUN [TEXT …]", "standard input", "< reviews.txt"]),
         (["study", "--help"], ["graph"]),
         (["data", "--help"], ["data list", "data fetch NAME", "TINYGRAD_NLP_DATA", "TINYGRAD_NLP_CACHE"]),
         (["data", "list", "--help"], ["by name"]),

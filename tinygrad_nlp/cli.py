@@ -7,15 +7,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from nlp_kernels.common.memory import keep_freed_memory
 
 from tinygrad_nlp import TinygradError, UserError, __version__
 from tinygrad_nlp.command_line import Parser, add_machine_options, command, me, one_of, use_threads
 from tinygrad_nlp.models import MODELS, find
-from tinygrad_nlp.train.options import Options, add_options, given, option
+from tinygrad_nlp.train.options import add_options, given
 
 STUDIES = {  # name: module with main(argv)
     "graph": "tinygrad_nlp.study.graph",
@@ -29,6 +27,7 @@ From-scratch automatic differentiation with hand-written kernels, and the models
 commands:
   train MODEL      train a model on a text, or continue a run ({models})
   generate RUN     let a trained model write
+  predict RUN      what a trained model makes of a text: its class, its tags
   check M:F        are the gradients of function F in module M right?
   study NAME       look inside the library ({studies})
   data list        corpora that can be had by name, as --data gutenberg; data fetch NAME gets one
@@ -43,6 +42,7 @@ examples:
   {me} train language-model --cell lstm          word by word, with a recurrent network
   {me} train classifier --data subj              which class a sentence has
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
+  {me} predict runs/classifier-001 "a smart and touching film"
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
 
 Every command explains its options: {me} COMMAND --help.  The version: {me} --version."""
@@ -51,14 +51,6 @@ TRAIN_EXAMPLES = """examples:
 {examples}
 
 Ctrl-C stops after the current step and leaves a run that --resume continues, bit for bit."""
-
-GENERATE_EXAMPLES = """examples:
-  {me} generate runs/gpt-001 --prompt "The " --temperature 0.8 --top-p 0.95
-  {me} generate runs/gpt-001 --prompt "class " --temperature 0
-
-A character costs the work of one position. Once the text is longer than a GPT's block, the model sees only the last
-characters of it and computes them anew for each new one. A recurrent network carries its state: a word or character
-is always one step; it writes no <unk>, and words of the prompt that it does not know are <unk> to it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = {"train": train, "generate": generate, "check": check, "study": study, "data": data}
-    commands |= {"doctor": doctor, "warmup": warmup}
+    commands = {"train": train, "generate": generate, "predict": predict, "check": check, "study": study}
+    commands |= {"data": data, "doctor": doctor, "warmup": warmup}
     name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if name == "--version":
         print("tinygrad-nlp", __version__)
@@ -149,57 +141,24 @@ def train(argv: list[str]) -> int:
     print(f"files       {folder.path}: {', '.join(folder.files())}")
     if run.writes:
         print(f"write       {command('generate', folder.path, '--prompt', 'The ')}")
+    if run.predicts:
+        print(f"predict     {command('predict', folder.path, 'a text of yours')}")
     print(f"go on       {command('train', name, '--resume', folder.path, '--steps', 2 * steps)}")
     return 0
 
 
-@dataclass(frozen=True)
-class Writing(Options):
-    """How `generate` writes."""
-
-    prompt: str = option("", "the text to continue (default: the end of a line or sentence)")
-    length: int = option(500, "characters to write, or words", low=1)
-    temperature: float = option(0.8, "below 1 safer, above 1 wilder, 0 always the likeliest", low=0)
-    top_k: int | None = option(None, "draw only among the N likeliest characters, or words", kind=int, low=1)
-    top_p: float | None = option(
-        None, "draw only among the fewest that together have probability X", kind=float, low=1e-9, high=1
-    )
-    seed: int = option(0, "the same seed writes the same text", low=0)
-
-
 def generate(argv: list[str]) -> int:
     """`generate RUN`: the model of a run continues a text, token by token."""
-    parser = Parser(
-        prog=f"{me()} generate",
-        usage=f"{me()} generate RUN [options]",
-        description="Let a trained model continue a text.",
-        epilog=GENERATE_EXAMPLES.format(me=me()),
-    )
-    parser.add_argument("run", metavar="RUN", help="a run folder, as runs/gpt-001, or the checkpoint in it")
-    add_options(parser, Writing)
-    add_machine_options(parser)
-    arguments = parser.parse(argv)
-    use_threads(arguments.threads)
-    writing = Writing(**given(arguments, Writing))
-    from tinygrad_nlp.random import Generator
-    from tinygrad_nlp.train.checkpoint import load_checkpoint
+    from tinygrad_nlp.models.command import generate
 
-    path = Path(arguments.run)
-    state = load_checkpoint(path)
-    name = one_of(state.get("name"), MODELS, f"model in {path}:")  # of a later version, or of another program
-    model_class, config_class, run_class = find(name)
-    if not run_class.writes:
-        raise UserError(f"{path} holds a model {name!r}, which does not write")
-    model, tokenizer = run_class.restore(state, path, model_class, config_class, arguments.device)
-    choice = {"temperature": writing.temperature, "top_k": writing.top_k, "top_p": writing.top_p}
-    pieces = run_class.write(
-        model, tokenizer, writing.prompt, writing.length, generator=Generator(writing.seed), **choice
-    )
-    print(writing.prompt, end="", flush=True)
-    for piece in pieces:
-        print(piece, end="", flush=True)
-    print()
-    return 0
+    return generate(argv)
+
+
+def predict(argv: list[str]) -> int:
+    """`predict RUN TEXT …`: what the model of a run makes of a text."""
+    from tinygrad_nlp.models.command import predict
+
+    return predict(argv)
 
 
 def study(argv: list[str]) -> int:

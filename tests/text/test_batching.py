@@ -1,29 +1,11 @@
-"""Batches: nothing of the validation part is trained on, windows are shifted by one, and the cursor is two integers."""
+"""Batches: windows are shifted by one, and the cursor is two integers."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nlp_kernels.errors import UserError
 
 from tinygrad_nlp.random import Generator
-from tinygrad_nlp.text import WindowSampler, consecutive_windows, split_tokens
-
-
-@given(st.integers(1, 20), st.integers(0, 300))
-def test_the_split_keeps_the_last_tenth_and_loses_nothing(block, length):
-    tokens = np.arange(length)
-    if length // 10 <= block:
-        with pytest.raises(UserError, match=rf"has {length} tokens, too few for blocks of {block}") as refusal:
-            split_tokens(tokens, block)
-        needed = int(str(refusal.value).split("takes about ")[1].split(";")[0])
-        split_tokens(np.arange(needed), block)
-        with pytest.raises(UserError):
-            split_tokens(np.arange(needed - 1), block)
-    else:
-        train, held_out = split_tokens(tokens, block)
-        assert len(held_out) == length // 10
-        assert np.concatenate([train, held_out]).tolist() == tokens.tolist()
+from tinygrad_nlp.text import WindowSampler, consecutive_windows
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 2**64 - 1), st.integers(0, 30))

@@ -84,6 +84,7 @@ MISTAKES = {
     "read_conll": {UserError: calls(text.read_conll, ("no/such/file",))},
     "read_labelled": {UserError: calls(text.read_labelled, ("no/such/file",))},
     "spans": {UserError: calls(text.spans, (["X"],))},
+    "random_parts": {UserError: calls(text.random_parts, (9,))},
     "split_tokens": {UserError: calls(text.split_tokens, (np.arange(10), 2))},
     "to_bio": {UserError: calls(text.to_bio, (["X"],))},
 }

@@ -1,5 +1,6 @@
 """Training a classifier: resumed runs bit for bit, accuracy of texts never trained on, refusals."""
 
+import io
 import json
 
 import numpy as np
@@ -37,10 +38,10 @@ def leaves(tree, name=""):
     return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
 
 
-@pytest.mark.parametrize("cut", [10, 30])  # an epoch has 23 batches
+@pytest.mark.parametrize("cut", [10, 30])  # an epoch has 21 batches
 def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, monkeypatch, cut):
     """And nothing is fetched: the run's own file is all there is to read."""
-    monkeypatch.setattr("tinygrad_nlp.train.classification.fetch", lambda name, **how: pytest.fail(f"fetches {name}"))
+    monkeypatch.setattr("tinygrad_nlp.train.examples.fetch", lambda name, **how: pytest.fail(f"fetches {name}"))
     whole, lines = train(tmp_path / "whole", data, "--steps", 40)
     train(tmp_path / "cut", data, "--steps", cut)
     assert main(["train", "classifier", "--resume", str(tmp_path / "cut"), "--steps", "40", "--quiet"]) == 0
@@ -53,7 +54,7 @@ def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, mon
 
 
 @pytest.mark.parametrize("cell", ["none", "lstm"])
-def test_accuracy_is_of_the_held_out_tenth_and_confusion_adds_up(data, tmp_path, cell, capsys):
+def test_accuracy_is_of_the_test_tenth_and_confusion_adds_up(data, tmp_path, cell, capsys):
     folder = tmp_path / "run"
     loud = [*TINY[:-1], "--steps", "40", "--cell", cell, "--out", str(folder)]
     assert main(["train", "classifier", "--data", str(data), *loud]) == 0
@@ -62,14 +63,24 @@ def test_accuracy_is_of_the_held_out_tenth_and_confusion_adds_up(data, tmp_path,
     assert counts["classes"] == ["0", "1"]
     table = np.array(counts["counts"])
     assert table.sum() == 20
-    lines = RunFolder.existing(str(folder)).read_metrics()
-    assert lines[-1]["val_accuracy"] == pytest.approx(table.trace() / 20)
-    assert f"({table.trace()} of 20 texts)" in out
-    assert "181 texts and 20 for validation, 2 classes" in err
+    assert f"accuracy {table.trace() / 20:.2%} ({table.trace()} of 20 texts)" in out
+    assert "161 texts, 20 for validation, 20 for the test, 2 classes" in err
     assert "(accuracy " in err
     assert "generate" not in out
     assert main(["generate", str(folder)]) == 2
     assert "holds a model 'classifier', which does not write" in capsys.readouterr().err
+
+
+def test_a_trained_model_predicts_what_it_is_asked_or_reads(data, tmp_path, capsys, monkeypatch):
+    train(tmp_path / "run", data, "--steps", 40)
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), "word1 good", "word1 word0 bad", ""]) == 0
+    good, bad, empty = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert (good[0], good[2], bad[0], bad[2], empty[2]) == ("1", "word1 good", "0", "word1 word0 bad", "")
+    assert 0.5 <= float(empty[1]) < min(float(good[1]), float(bad[1])) <= 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("word1 good\nword1 word0 bad\n"))
+    assert main(["predict", str(tmp_path / "run")]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["1", "0"]
 
 
 @pytest.mark.parametrize(

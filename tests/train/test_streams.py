@@ -9,6 +9,7 @@ from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import contiguous_batches, split_words
 from tinygrad_nlp.train.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_nlp.train.progress import in_bits
+from tinygrad_nlp.train.run import restore
 from tinygrad_nlp.train.run_folder import RunFolder
 
 WORDS = "we hold these truths to be self evident , that all are created equal .".split()
@@ -74,7 +75,7 @@ def test_without_the_carried_state_the_run_would_be_another(text, tmp_path):
 def test_the_validation_loss_is_that_of_the_last_tenth_read_in_long_streams(text, tmp_path, unit):
     state, lines = train(tmp_path / "run", "--data", text, "--steps", 14, "--unit", unit, "--dropout", 0.5)
     model_class, config_class, run_class = find("language-model")
-    model, tokenizer = run_class.restore(state, tmp_path, model_class, config_class)
+    model, tokenizer = restore(state, tmp_path, model_class, config_class), run_class.tokenizer_of(state)
     written = text.read_text()
     tokens = split_words(written) if unit == "word" else written
     held_out = tokenizer.encode((" " if unit == "word" else "").join(tokens[len(tokens) - len(tokens) // 10 :]))

@@ -14,6 +14,7 @@ from tinygrad_nlp.models import find
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import consecutive_windows
 from tinygrad_nlp.train.checkpoint import load_checkpoint
+from tinygrad_nlp.train.run import restore
 
 STEPS = 160
 PHRASE = "attention is a weighted mean of values and the weights are a softmax of queries times keys"
@@ -110,7 +111,7 @@ def test_a_run_folder_has_everything(whole, text):
 def test_the_validation_loss_is_that_of_the_held_out_text_without_dropout(whole, text):
     state = load_checkpoint(whole[0])
     model_class, config_class, run_class = find("gpt")
-    model, tokenizer = run_class.restore(state, whole[0], model_class, config_class)
+    model, tokenizer = restore(state, whole[0], model_class, config_class), run_class.tokenizer_of(state)
     held_out = tokenizer.encode(text.read_text())[-(text.stat().st_size // 10) :]
     loss = model.eval().loss(*consecutive_windows(held_out, 16)).item()
     assert state["val_loss"] == pytest.approx(loss, rel=1e-5)

@@ -1,35 +1,13 @@
-"""From one long array of token ids to batches: the split, random windows to train on, consecutive ones to judge by."""
+"""From one long array of token ids to batches: random windows to train on, consecutive ones to judge by."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import UserError
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
-
-
-def split_tokens(tokens: Ids, block_size: int, *, validation: float = 0.1) -> tuple[Ids, Ids]:
-    """The first part to train on and the last to judge by.  (T,) -> (T − v,), (v,), v = ⌊validation · T⌋
-
-    Both parts must hold a window and its next token. Raises UserError for a shorter text, naming the length it needs.
-
-    >>> train, held_out = text.split_tokens(np.arange(30), 2)
-    >>> len(train), held_out
-    (27, array([27, 28, 29]))
-    """
-    held_out = int(len(tokens) * validation)
-    train, held = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
-    if min(len(train), len(held)) <= block_size:
-        needed = int(np.ceil((block_size + 1) / min(validation, 1 - validation)))
-        raise UserError(
-            f"the text has {len(tokens):,} tokens, too few for blocks of {block_size}: its last {validation:.0%} is "
-            f"kept for validation and must hold a block too, so it takes about {needed:,}; "
-            "use a longer text or a smaller --block-size"
-        )
-    return train, held
 
 
 class WindowSampler:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import DEFAULT_CORPUS, CharTokenizer, WordTokenizer, fetch, load_text, names_text, perplexity
 from tinygrad_nlp.train.progress import in_bits
-from tinygrad_nlp.train.run import SAMPLE_STREAM, Run, fill
+from tinygrad_nlp.train.run import SAMPLE_STREAM, Run
 from tinygrad_nlp.train.run_folder import RunFolder
 
 Tokenizer = CharTokenizer | WordTokenizer
@@ -91,14 +91,9 @@ class LanguageModelRun(Run):
         return [self.tokenizer.decode(ids) for ids in tokens]
 
     @classmethod
-    def restore(
-        cls, state: dict[str, Any], path: Path, model_class: Callable[..., Any], config_class: Callable[..., Any],
-        device: str = "cpu",
-    ) -> tuple[Any, Tokenizer]:  # fmt: skip
-        """The model and tokenizer of a checkpoint's state, ready to generate; `path` is named where they do not fit."""
-        model = model_class(config_class(**state["config"])).to(device=device, dtype=state["settings"]["dtype"])
-        fill(model, None, state, path)
-        return model, (CharTokenizer if "characters" in state else WordTokenizer).from_dict(state)
+    def tokenizer_of(cls, state: dict[str, Any]) -> Tokenizer:
+        """The tokenizer of a checkpoint's state."""
+        return (CharTokenizer if "characters" in state else WordTokenizer).from_dict(state)
 
     @classmethod
     def write(

@@ -41,6 +41,7 @@ class Run:
     examples: ClassVar[str] = ""  # and last
     unit: str = "token"  # of the loss: nats per …
     writes: ClassVar[bool] = False  # whether `generate` can continue a text with the model
+    predicts: ClassVar[bool] = False  # whether `predict` can say what the model makes of a text
     tokens: int  # in the last batch, set by `batch_loss`
     data_hash: str  # set by `read_data`
     sampler: Any  # of batches, set by `prepare`, where the run has one
@@ -122,6 +123,11 @@ class Run:
 
     def results(self, train_loss: float) -> dict[str, str]:
         """The closing lines, by their titles."""
+        raise NotImplementedError
+
+    @classmethod
+    def predictor(cls, model: Any, state: dict[str, Any]) -> Callable[[str], str]:
+        """What says in a line what the model of a checkpoint's state makes of a text."""
         raise NotImplementedError
 
     def finish(self, folder: RunFolder) -> list[str]:
@@ -246,6 +252,16 @@ def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def restore(
+    state: dict[str, Any], path: Path, model_class: Callable[..., Any], config_class: Callable[..., Any],
+    device: str = "cpu",
+) -> Any:  # fmt: skip
+    """The model of a checkpoint's state, for use; `UserError` naming `path` where its tensors do not fit."""
+    model = model_class(config_class(**state["config"])).to(device=device, dtype=state["settings"]["dtype"])
+    fill(model, None, state, path)
+    return model.eval()
 
 
 def fill(model: Any, optimizer: Any, state: dict[str, Any], path: Path) -> None:
