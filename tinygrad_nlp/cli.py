@@ -99,7 +99,7 @@ def train(argv: list[str]) -> int:
     parser = Parser(
         prog=f"{me()} train {name}",
         usage=f"{me()} train {name} [options]",
-        description=run_class.about.format(NAME=name.upper()),
+        description=run_class.about.format(name=name, NAME=name.upper()),
         epilog=TRAIN_EXAMPLES.format(examples=run_class.examples.format(me=me(), name=name)),
     )
     about_run = parser.add_argument_group("run")

@@ -9,6 +9,9 @@ MODELS = {  # what `train` and `generate` know by name: module, model, its sizes
     "gpt": ("models.gpt", "GPT", "GPTConfig", "train.windows", "WindowRun"),
     "language-model": ("models.language_model", "LanguageModel", "LanguageModelConfig", "train.streams", "StreamRun"),
     "classifier": ("models.classifier", "Classifier", "ClassifierConfig", "train.classification", "ClassifierRun"),
+    "tagger": ("models.tagger", "Tagger", "TaggerConfig", "train.tagging", "TaggerRun"),
+    "window-classifier": ("models.window_classifier", "WindowClassifier", "WindowConfig", "train.tagging", "TaggerRun"),
+    "window-scorer": ("models.window_scorer", "WindowScorer", "ScorerConfig", "train.scoring", "ScorerRun"),
 }
 
 

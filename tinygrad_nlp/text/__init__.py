@@ -9,6 +9,7 @@ from tinygrad_nlp.text.one_hot import one_hot
 from tinygrad_nlp.text.parts import random_parts, split_tokens
 from tinygrad_nlp.text.registry import CORPORA, Corpus, fetch
 from tinygrad_nlp.text.sequences import BucketSampler, contiguous_batches, padded
+from tinygrad_nlp.text.shapes import SHAPES, word_shape
 from tinygrad_nlp.text.tags import Span, bio_tags, spans, to_bio
 from tinygrad_nlp.text.tokenizer import CharTokenizer, WordTokenizer
 from tinygrad_nlp.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, split_words
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_CORPUS",
     "EOS",
     "PAD",
+    "SHAPES",
     "SPECIALS",
     "UNK",
     "BucketSampler",
@@ -50,4 +52,5 @@ __all__ = [
     "split_tokens",
     "split_words",
     "to_bio",
+    "word_shape",
 ]

@@ -26,7 +26,7 @@ _ABOUT = {  # name: what it is, how its files are laid out
     "names": ("surnames of 18 languages", CATEGORIES),
     "subj": ("10,000 sentences, subjective (0) or objective (1)", LABELLED),
     "custrev": ("3,775 sentences of reviews, bad (0) or good (1)", LABELLED),
-    "btc": ("named entities in tweets; part h is the usual test", COLUMNS),
+    "btc": ("named entities in tweets; part h is the test", COLUMNS),
     "wikigold": ("named entities in 1,696 sentences of Wikipedia", COLUMNS),
     "tatoeba-fra-eng": ("142,787 English – French sentence pairs", "pairs, tab-separated, in a zip"),
     "ud-french-sequoia": ("French treebank, Universal Dependencies", "CoNLL-U"),
@@ -34,6 +34,7 @@ _ABOUT = {  # name: what it is, how its files are laid out
     "dna-promoters": ("106 DNA sequences, promoter or not", "comma-separated"),
     "word-similarity": ("word pairs as people judge them: RG-65, SimLex-999", "tab-separated"),
 }
+_TEST = {"btc": "ner/btc/h.conll"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Corpus:
     format: str
     licence: str
     files: tuple[Source, ...]
+    test_file: str | None = None  # the one that others judge by, where there is such
 
     @property
     def size(self) -> int:
@@ -63,7 +65,7 @@ def _corpora() -> dict[str, Corpus]:
     for name, (what, layout) in _ABOUT.items():
         mine = [row for row in rows if row["corpus"] == name]
         sources = tuple(Source(row["file"], int(row["bytes"]), row["sha256"], row["source"]) for row in mine)
-        found[name] = Corpus(name, what, layout, mine[0]["licence"], sources)
+        found[name] = Corpus(name, what, layout, mine[0]["licence"], sources, _TEST.get(name))
     return found
 
 

@@ -49,7 +49,7 @@ def telling_of_compilation(reporter: Reporter) -> Iterator[None]:
 
 def validation(line: dict[str, Any]) -> str:
     """The validation loss of a line of metrics, and what it says beside it."""
-    beside = {"val_perplexity": "perplexity {:.2f}", "val_accuracy": "accuracy {:.2%}"}
+    beside = {"val_perplexity": "perplexity {:.2f}", "val_accuracy": "accuracy {:.2%}", "val_f1": "F1 {:.2%}"}
     said = [form.format(line[name]) for name, form in beside.items() if name in line]
     return f"{line['val_loss']:.4f}" + (f" ({', '.join(said)})" if said else "")
 
