@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nlp_kernels.dispatch import HOT_PATHS, ROOT
 
+from benchmarks import quality
 from benchmarks.bars import table
 from benchmarks.compare import RESULTS
 from benchmarks.hot_path import PARTS
@@ -92,6 +93,13 @@ def gpt() -> str:
     return "\n".join([*markdown(text), "", caption(data)])
 
 
+def model_quality() -> str:
+    """Each model's measure here and in PyTorch, over seeds."""
+    if not (RESULTS / MACHINE / "quality.json").exists():
+        return ""
+    return "\n".join(markdown(quality.table(results("quality"))))
+
+
 def gradient_checkers() -> str:
     """Bugs caught, false alarms and time of each checker."""
     data = results("gradient_checkers")
@@ -132,6 +140,7 @@ TABLES: Tables = {
     "tape": tape,
     "gpt": gpt,
     "gradient_checkers": gradient_checkers,
+    "quality": model_quality,
 }
 GPT_STEP = README.parent / "docs" / "gpt-step.md"
 PAGES: dict[Path, Tables] = {README: TABLES, GPT_STEP: {"gpt_profile": gpt_profile}} | {

@@ -31,7 +31,7 @@ class WindowConfig(Options):
     vocab_size: int
     n_tags: int
     reach: int = option(2, "m: words on each side that are seen", low=0)
-    width: int = option(100, "features of a word", low=1)
+    width: int = option(50, "features of a word", low=1)
     shape_width: int = option(10, "features of how a word is written", low=1)
     hidden: int = option(200, "features of the hidden layer", low=1)
     dropout: float = option(0.5, "probability to drop a feature in training", low=0, high=0.99)
