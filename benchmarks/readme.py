@@ -140,12 +140,13 @@ TABLES: Tables = {
     "tape": tape,
     "gpt": gpt,
     "gradient_checkers": gradient_checkers,
-    "quality": model_quality,
 }
-GPT_STEP = README.parent / "docs" / "gpt-step.md"
-PAGES: dict[Path, Tables] = {README: TABLES, GPT_STEP: {"gpt_profile": gpt_profile}} | {
-    ROOT / name / "README.md": {"benchmark": partial(hot_path, name)} for name in HOT_PATHS
-}
+DOCS = README.parent / "docs"
+PAGES: dict[Path, Tables] = {
+    README: TABLES,
+    DOCS / "gpt-step.md": {"gpt_profile": gpt_profile},
+    DOCS / "models.md": {"quality": model_quality},
+} | {ROOT / name / "README.md": {"benchmark": partial(hot_path, name)} for name in HOT_PATHS}
 
 
 def rewritten(text: str, tables: Tables = TABLES) -> str:
