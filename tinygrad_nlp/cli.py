@@ -41,6 +41,7 @@ examples:
   {me} train gpt --resume runs/gpt-001           go on after Ctrl-C
   {me} train language-model --cell lstm          word by word, with a recurrent network
   {me} train classifier --data subj              which class a sentence has
+  {me} train tagger --data wikigold              the named entities of a sentence
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
   {me} predict runs/classifier-001 "a smart and touching film"
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
