@@ -5,6 +5,7 @@ python -m benchmarks.figures                writes docs/figures/
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks import quality
 from benchmarks.hot_path import NAMES
 from benchmarks.libraries import PEERS
 from benchmarks.readme import FIGURES, threads_of
@@ -30,6 +32,8 @@ def main() -> None:
     measured = {name: data for name in NAMES for data in threads_of(name)[:1] if data.get("roofs")}
     if measured:
         print(saved(roofline(measured), "roofline"))
+    if quality.FILE.exists():
+        print(saved(qualities(json.loads(quality.FILE.read_text())), "quality"))
 
 
 def saved(figure: Any, name: str) -> Path:
@@ -37,6 +41,31 @@ def saved(figure: Any, name: str) -> Path:
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return path
+
+
+def qualities(rows: dict) -> Any:
+    """A dot for each seed, ours and PyTorch's; a panel for each measure."""
+    of = {name: case.measure for name, case in quality.CASES.items() if name in rows}
+    panels = [[name for name in of if of[name] == measure] for measure in dict.fromkeys(of.values())]
+    heights = [len(names) + 0.8 for names in panels]
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(7, 0.32 * sum(heights) + 1), height_ratios=heights, layout="constrained", squeeze=False
+    )
+    for axis, names in zip(axes[:, 0], panels, strict=True):
+        for who, colour, shift in (("torch", "#f0a860", 0.15), ("ours", "#205080", -0.15)):
+            for y, name in enumerate(names):
+                values = list(rows[name].get(who, {}).values())
+                axis.plot(
+                    values, np.full(len(values), y + shift), "o", color=colour, label=quality.WHO[who] if not y else ""
+                )
+        axis.set_yticks(
+            range(len(names)), [f"{quality.CASES[n].label}: {quality.CASES[n].settings['data']}" for n in names]
+        )
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.set_xlabel(of[names[0]])
+        axis.grid(alpha=0.3)
+    axes[0, 0].legend()
+    return figure
 
 
 def speeds(name: str, results: list[dict]) -> Any:

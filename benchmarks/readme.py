@@ -95,9 +95,16 @@ def gpt() -> str:
 
 def model_quality() -> str:
     """Each model's measure here and in PyTorch, over seeds."""
-    if not (RESULTS / MACHINE / "quality.json").exists():
+    if not quality.FILE.exists():
         return ""
-    return "\n".join(markdown(quality.table(results("quality"))))
+    alt = "a dot for each seed of each model, here and in PyTorch"
+    return "\n".join(
+        [
+            *markdown(quality.table(json.loads(quality.FILE.read_text()))),
+            "",
+            *picture("quality", DOCS / "models.md", alt),
+        ]
+    ).rstrip()
 
 
 def gradient_checkers() -> str:
