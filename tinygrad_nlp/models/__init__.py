@@ -9,6 +9,7 @@ MODELS = {  # what `train` and `generate` know by name: module, model, its sizes
     "gpt": ("models.gpt", "GPT", "GPTConfig", "train.windows", "WindowRun"),
     "language-model": ("models.language_model", "LanguageModel", "LanguageModelConfig", "train.streams", "StreamRun"),
     "classifier": ("models.classifier", "Classifier", "ClassifierConfig", "train.classification", "ClassifierRun"),
+    "name-generator": ("models.name_generator", "NameGenerator", "NameGeneratorConfig", "train.generation", "NameRun"),
 }
 
 
