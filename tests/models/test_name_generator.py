@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import ShapeError, UserError
 
-from tinygrad_nlp import no_grad, optim, random
+from tinygrad_nlp import nn, no_grad, optim, random
 from tinygrad_nlp.models.decoding import draw, next_token_probabilities
 from tinygrad_nlp.models.name_generator import BOS, EOS, PAD, UNK, NameGenerator, NameGeneratorConfig
 from tinygrad_nlp.random import Generator
@@ -46,16 +46,16 @@ def test_the_special_tokens_are_the_vocabularys():
 def test_loss_and_every_gradient_equal_the_twins(cell, layers):
     """The twin reads one name at a time, character by character, without padding."""
     torch = pytest.importorskip("torch")
-    model, x, states = tiny(cell, layers), names(), 2 if cell == "lstm" else 1
+    model, x = tiny(cell, layers), names()
     twin = torch.nn.Module()
-    twin.table, twin.begin = torch.nn.Embedding(V, 3), torch.nn.Embedding(C, states * layers * H)
+    twin.table, twin.begin = torch.nn.Embedding(V, 3), torch.nn.Embedding(C, layers * H)
     twin.rnn, twin.output = getattr(torch.nn, cell.upper())(3, H, layers), torch.nn.Linear(H, V)
     twin.double().load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
     log_p = []
     for b, (n, k) in enumerate(zip(LENGTHS, CATEGORIES, strict=True)):
         row = twin.begin.weight[k]
         h = torch.stack([row[layer * H : (layer + 1) * H] for layer in range(layers)])
-        state = (h, row[layers * H :].reshape(layers, H)) if states == 2 else h
+        state = (h, torch.zeros_like(h)) if cell == "lstm" else h
         before, total = BOS, 0.0
         for character in x[:n, b].tolist():
             y, state = twin.rnn(twin.table(torch.tensor([before])), state)
@@ -72,7 +72,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, layers):
     assert wanted.keys() == dict(model.named_parameters()).keys()
     for name, p in model.named_parameters():
         np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
-    assert np.abs(model.begin.weight.grad.numpy()[[0, 2]]).min() > 0  # every layer and state begins with its category
+    assert np.abs(model.begin.weight.grad.numpy()[[0, 2]]).min() > 0  # every layer begins with its category
 
 
 @given(st.sampled_from(CELLS), st.integers(1, V - 1))
@@ -144,6 +144,18 @@ def test_it_learns_by_heart_which_name_a_category_has(cell):
     assert [name.tolist() for name in model.generate([3], 9, prompt=[6, 4], temperature=0)] == [[4, 4, 5]]
     fits = np.stack([scores(model, x, n, np.full(C, k)) for k in range(C)])
     assert fits.argmax(axis=0).tolist() == list(range(C))  # Bayes' rule, all categories as frequent
+
+
+def test_dropout_falls_on_what_goes_into_the_cell_and_what_comes_out():
+    class Seen(nn.Module):
+        def forward(self, x):
+            seen.append(x.shape)
+            return x
+
+    model, seen = tiny(), []
+    model.drop = Seen()
+    model.loss(names(), LENGTHS, CATEGORIES)
+    assert seen == [(5, 3, 3), (5, 3, H)]
 
 
 def test_dropout_acts_in_training_only_and_follows_the_seed():

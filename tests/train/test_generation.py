@@ -12,7 +12,7 @@ from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import random_parts, read_categories
 from tinygrad_nlp.train.checkpoint import load_checkpoint
 from tinygrad_nlp.train.progress import in_bits
-from tinygrad_nlp.train.run import restore
+from tinygrad_nlp.train.run import SAMPLE_STREAM, restore
 from tinygrad_nlp.train.run_folder import RunFolder
 
 TINY = "--width 8 --hidden 16 --batch-size 8 --warmup 2 --decay-steps 60 --eval-every 10 --lr 0.02 --quiet".split()
@@ -21,13 +21,17 @@ LETTERS = {"Elf": "aei", "Gnome": "gno", "Troll": "trolx"}  # an o in two of the
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Names of one to six letters, 240 in all; many occur more than once, and each category has a letter of its own."""
+    """Names of one to six letters, 240 in all; many occur more than once. An X is in one to train on, one to test."""
     folder, draw = tmp_path_factory.mktemp("data") / "folk", Generator(0)
     folder.mkdir()
+    train_part, _, test = random_parts(240)
+    number = 0
     for (category, letters), n in zip(LETTERS.items(), (60, 80, 100), strict=True):
         sizes = draw.integers(1, 7, (n,)).tolist()
         names = ["".join(letters[i] for i in draw.integers(0, len(letters), (size,))) for size in sizes]
-        (folder / f"{category}.txt").write_text("\n".join([*names[:-1], names[-1] + category[-1].upper()]) + "\n")
+        names = [name + "X" * (number + i in (train_part[9], test[9])) for i, name in enumerate(names)]
+        (folder / f"{category}.txt").write_text("\n".join(names) + "\n")
+        number += n
     (folder / ".hidden").write_text("no category\n")
     return folder
 
@@ -48,11 +52,20 @@ def trained(data, tmp_path_factory):
     return folder
 
 
+def restored(folder):
+    return restore(load_checkpoint(folder), folder, *find("name-generator")[:2])
+
+
 def leaves(tree, name=""):
     if isinstance(tree, dict | list):
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
         return {k: v for key, value in items for k, v in leaves(value, f"{name}.{key}").items()}
     return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
+
+
+def decoded(folder, ids):
+    words = load_checkpoint(folder)["vocabulary"]["words"]
+    return ["".join(words[i - 4] for i in name) for name in ids]
 
 
 def refused(capsys, *arguments):
@@ -99,9 +112,8 @@ def test_what_it_says_at_the_end_is_true(data, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "192 names, 24 for validation, 24 for the test; 3 categories, 14 different characters" in err
     state = load_checkpoint(tmp_path / "run")
-    model_class, config_class, _ = find("name-generator")
-    model, vocabulary = restore(state, tmp_path, model_class, config_class), state["vocabulary"]["words"]
-    assert set(vocabulary) == set("aeigntrolx")  # the capitals are seen once
+    model, vocabulary = restored(tmp_path / "run"), state["vocabulary"]["words"]
+    assert set(vocabulary) == set("aeigntrolx")  # X is seen once
     names = read_categories([data / f"{category}.txt" for category in LETTERS])
     train_part, val, test = random_parts(240)
 
@@ -143,6 +155,10 @@ def test_samples_are_of_their_category_and_some_are_shown(trained, data, tmp_pat
     assert [len(names) for _, names in written] == [5, 5, 5]
     assert sum(set(name) <= set(LETTERS[category]) for category, names in written for name in names) >= 12, lines
     assert json.loads((trained / "config.json").read_text())["text"]["test"] == 24
+    generator = Generator(1337)
+    generator.state = (1337, SAMPLE_STREAM)
+    ids = restored(trained).generate(np.repeat([0, 1, 2], 5), 40, temperature=0.8, generator=generator)
+    assert [name for _, names in written for name in names] == decoded(trained, ids)
     run("train", "name-generator", "--data", data, *TINY[:-1], "--steps", 2, "--out", tmp_path / "r")
     out, _ = capsys.readouterr()
     assert (tmp_path / "r" / "samples.txt").read_text() in out
@@ -160,9 +176,12 @@ def test_names_are_written_as_asked(trained, capsys):
     assert sum(set(name) <= set(LETTERS["Troll"]) for name in names) >= 15
     run("generate", trained, "--category", "Elf", "--prompt", "ia", "--number", 9, "--length", 3)
     names = capsys.readouterr().out.splitlines()
-    assert len(names) == 9
-    assert all(name.startswith("ia") and 2 <= len(name) <= 5 for name in names)
-    assert len(set(names)) > 1
+    prompt = [4 + load_checkpoint(trained)["vocabulary"]["words"].index(c) for c in "ia"]
+    drawn = restored(trained).generate([0] * 9, 3, prompt=prompt, temperature=0.8, generator=Generator(0))
+    assert names == [f"ia{rest}" for rest in decoded(trained, drawn)]
+    assert {5} < {len(name) for name in names} <= {2, 3, 4, 5}
+    run("generate", trained, "--category", "Elf", "--prompt", "Ünique")  # characters never seen are <unk> to it
+    assert capsys.readouterr().out.startswith("Ünique")
     run("generate", trained, "--category", "Gnome", "--temperature", 0)
     assert capsys.readouterr().out.count("\n") == 1
 

@@ -1,6 +1,6 @@
 """A generator of names (E28 one to many): a category is all it is given, and what it draws it reads again.
 
-    h_0 = C[k]                                           a learned row for category k, one for each layer
+    h_0 = C[k]                                           a learned row for category k, one for each layer; c_0 = 0
     e_t = drop(E[x_t]),  x_1 = <bos>                     (E02, E16)
     h_t = cell(e_t, h_{t−1})                             (E17, E24, E25; stacked with drop between E27)
     logits_t = drop(h_t) Wᵀ + b                          (E18)
@@ -8,8 +8,8 @@
     P(x | k) = Π_t P(x_{t+1} | x_{≤t}, k),  P(k | x) = P(x | k) P(k) / Σ_j P(x | j) P(j)
 
 To generate is to begin with C[k] alone: x_{t+1} is drawn, fed back, and so on until <eos>. P(x | k) of a whole name
-also says which category fits it best (Bayes' rule). An LSTM has a row of its own for c_0: what its steps do not forget
-is in c, and from c_0 = 0 the category would have to get there through the gates of the first step.
+also says which category fits it best (Bayes' rule). An LSTM too begins with h_0 alone: its first step reads <bos>, the
+same in every name, and writes what it needs of C[k] into c_1; a learned c_0 beside it made no name likelier.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from nlp_kernels.errors import ShapeError
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_nlp import Tensor, cross_entropy, nn, no_grad, permute_dims, random, reshape
+from tinygrad_nlp import Tensor, cross_entropy, nn, no_grad, permute_dims, random, reshape, zeros_like
 from tinygrad_nlp import sum as tensor_sum
 from tinygrad_nlp.models.decoding import draw, next_token_probabilities
 from tinygrad_nlp.train.options import Options, option
@@ -41,8 +41,8 @@ class NameGeneratorConfig(Options):
     cell: str = option("gru", "what carries the state from character to character", choices=tuple(CELLS))
     n_layer: int = option(1, "recurrent layers on top of each other", flag="--layers", low=1)
     hidden: int = option(256, "features of a layer's state", low=1)
-    width: int = option(64, "features of a character", low=1)
-    dropout: float = option(0.3, "probability to drop a feature between layers in training", low=0, high=0.99)
+    width: int = option(128, "features of a character", low=1)
+    dropout: float = option(0.2, "probability to drop a feature between layers in training", low=0, high=0.99)
 
 
 class NameGenerator(nn.Module):
@@ -54,10 +54,9 @@ class NameGenerator(nn.Module):
         forget = {"forget_bias": 1.0} if config.cell == "lstm" else {}  #          (E25)
         self.table = nn.Embedding(config.vocab_size, config.width)  #              E
         self.rnn = CELLS[config.cell](config.width, config.hidden, config.n_layer, dropout=config.dropout, **forget)
-        self.begin = nn.Embedding(config.n_categories, self.rnn.states * config.n_layer * config.hidden)  # C
+        self.begin = nn.Embedding(config.n_categories, config.n_layer * config.hidden)  # C
         self.drop, self.output = nn.Dropout(config.dropout), nn.Linear(config.hidden, config.vocab_size)
-        for table in (self.table, self.begin):
-            nn.init.normal_(table.weight, std=0.1)
+        nn.init.normal_(self.table.weight, std=0.1)  # and C stays N(0, 1), as large as states become
 
     def forward(self, tokens: Any, lengths: Any, categories: Any) -> Tensor:
         """Logits of the character after each, of names that begin with <bos>.  (T, B), (B,), (B,) -> (T, B, V)
@@ -74,16 +73,16 @@ class NameGenerator(nn.Module):
         return self._read(tokens, self._initial(categories), np.asarray(lengths))[0]
 
     def _initial(self, categories: Any) -> Any:
-        """h_0, with c_0 beside it for an LSTM.  (B,) -> (L, B, H) …"""
+        """h_0, with c_0 beside it for an LSTM.  (B,) -> (L, B, H), …"""
         k, n = np.asarray(categories), self.config.n_categories
         if k.size and (k.min() < 0 or k.max() >= n):
             raise IndexError(f"NameGenerator: categories from {k.min()} to {k.max()}, expected 0 to {n - 1}")
-        rows = reshape(self.begin(k), (len(k), self.rnn.states, self.config.n_layer, self.config.hidden))
-        states = permute_dims(rows, (1, 2, 0, 3))  #                               (states, L, B, H)
-        return states[0] if self.rnn.states == 1 else tuple(states)
+        rows = reshape(self.begin(k), (len(k), self.config.n_layer, self.config.hidden))
+        h = permute_dims(rows, (1, 0, 2))  #                                       (L, B, H)
+        return (h, zeros_like(h)) if self.config.cell == "lstm" else h
 
     def _read(self, tokens: Any, state: Any, lengths: Any = None) -> tuple[Tensor, Any]:
-        """Logits after each token, and the state after the last.  (T, B) -> (T, B, V), (L, B, H) …"""
+        """Logits after each token, and the state after the last.  (T, B) -> (T, B, V), (L, B, H), …"""
         h, state = self.rnn(self.drop(self.table(tokens)), state, lengths=lengths)
         return self.output(self.drop(h)), state
 

@@ -33,7 +33,7 @@ class NameSettings(Settings):
                        metavar="NAME|PATH")  # fmt: skip
     steps: int = option(3000, "how many steps to train", low=1)
     batch_size: int = option(64, "names in a batch", low=1)
-    lr: float = option(3e-3, "highest learning rate, reached after the warm-up", low=0)
+    lr: float = option(1e-2, "highest learning rate, reached after the warm-up", low=0)
     min_count: int = option(2, "characters seen less often in the training part become <unk>", low=1)
     eval_every: int = option(500, "steps from one validation and checkpoint to the next", low=1)
 
