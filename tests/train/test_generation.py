@@ -189,8 +189,8 @@ def test_names_are_written_as_asked(trained, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "which category? Name one with --category: Elf, Gnome, Troll"),
-        (["--prompt", "a"], "Name one with --category: Elf, Gnome, Troll"),
+        ([], "name-generator writes names of a category; choose one with --category: Elf, Gnome, Troll"),
+        (["--prompt", "a"], "choose one with --category: Elf, Gnome, Troll"),
         (["--category", "gnom"], "unknown category 'gnom'; did you mean Gnome?"),
         (["--category", "Orc"], "unknown category 'Orc'; there is Elf, Gnome, Troll"),
         (["--category", "Elf", "-n", "0"], "-n/--number: expected a whole number of at least 1, not '0'"),

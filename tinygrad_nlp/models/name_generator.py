@@ -9,7 +9,7 @@
 
 To generate is to begin with C[k] alone: x_{t+1} is drawn, fed back, and so on until <eos>. P(x | k) of a whole name
 also says which category fits it best (Bayes' rule). An LSTM too begins with h_0 alone: its first step reads <bos>, the
-same in every name, and writes what it needs of C[k] into c_1; a learned c_0 beside it made no name likelier.
+same in every name, and writes what it needs of C[k] into c_1; a learned c_0 beside it gained nothing.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ SAMPLES, SHOWN, LONGEST = 5, 6, 40  # names of each category at the end, categor
 class NameSettings(Settings):
     """How a generator of names is trained."""
 
-    data: str = option("names", "names, or a folder with a file for each category, a name a line", kind=str,
-                       metavar="NAME|PATH")  # fmt: skip
+    data: str = option(
+        "names", "names, or a folder with a file for each category, a name a line", kind=str, metavar="NAME|PATH"
+    )
     steps: int = option(3000, "how many steps to train", low=1)
     batch_size: int = option(64, "names in a batch", low=1)
     lr: float = option(1e-2, "highest learning rate, reached after the warm-up", low=0)
@@ -123,19 +124,19 @@ class NameRun(ExamplesRun):
         mixture = −Σ_n log Σ_k P(k) P(x_n | k) / Σ_n T_n in nats per character; `per_name` nats are what knowing the
         category saves of a name; `accuracy` is of argmax_k P(k) P(x | k), `commonest` of naming always the same.
         """
-        joint, known, characters, k = [], 0.0, 0, []
+        joint, k, characters = [], [], 0
         for examples in self.batches_of(part):
             names, lengths, categories = self.collate(examples)
             each = [self._scores(names, lengths, np.full_like(categories, j)) for j in range(len(self.categories))]
             joint.append(np.stack(each, axis=1) + self.log_prior)  #               (B, C)
-            known -= sum(each[j][b] for b, j in enumerate(categories))
-            characters += int(lengths.sum())
             k.append(categories)
-        log_p, right = np.concatenate(joint), np.concatenate(k)
-        mixture = -np.logaddexp.reduce(log_p, axis=1).sum()
+            characters += int(lengths.sum())
+        log_p, right = np.concatenate(joint), np.concatenate(k)  #                 (N, C), (N,)
+        mixture = -np.logaddexp.reduce(log_p, axis=1)  #                           −log P(x)
+        known = self.log_prior[right] - log_p[np.arange(len(right)), right]  #     −log P(x | k)
         return {
-            "mixture": mixture / characters,
-            "per_name": (mixture - known) / len(right),
+            "mixture": float(mixture.sum()) / characters,
+            "per_name": float(np.mean(mixture - known)),
             "accuracy": float(np.mean(log_p.argmax(axis=1) == right)),
             "commonest": float(np.mean(right == self.log_prior.argmax())),
         }
@@ -190,7 +191,9 @@ class NameRun(ExamplesRun):
         """Names of the category, a line each."""
         vocabulary, categories = Vocabulary.from_dict(state["vocabulary"]), state["categories"]
         if writing.category is None:
-            raise UserError(f"which category? Name one with --category: {', '.join(categories)}")
+            raise UserError(
+                f"{state['name']} writes names of a category; choose one with --category: {', '.join(categories)}"
+            )
         k = categories.index(one_of(writing.category, categories, "category"))
         ids = model.generate(
             [k] * (writing.number or 1), writing.length, prompt=vocabulary.encode(list(writing.prompt)),
