@@ -62,7 +62,7 @@ def qualities(rows: dict) -> Any:
             range(len(names)), [f"{quality.CASES[n].label}: {quality.CASES[n].settings['data']}" for n in names]
         )
         axis.set_ylim(len(names) - 0.4, -0.6)
-        axis.set_xlabel(of[names[0]])
+        axis.set_xlabel(quality.NAMES.get(of[names[0]], of[names[0]]))
         axis.grid(alpha=0.3)
     axes[0, 0].legend()
     return figure

@@ -34,7 +34,7 @@ FILE = RESULTS / "quality.json"  # of no machine: what is learnt hardly depends 
 
 @dataclass(frozen=True)
 class Case:
-    """A model trained with its defaults but for these; `measure` is what the table shows, in units of `scale`."""
+    """A model trained with its defaults but for these; `measure` is what the table shows."""
 
     model: str
     options: dict
@@ -58,8 +58,10 @@ CASES = {
     "btc-forward": Case("tagger", {"directions": 1}, {"data": "btc"}, "f1"),
     "btc": Case("tagger", {"directions": 2}, {"data": "btc"}, "f1"),
     "scorer": Case("window-scorer", {}, {"data": "wikigold"}, "accuracy"),
+    "names": Case("name-generator", {}, {"data": "names"}, "loss"),
     "state_union": Case("language-model", {"cell": "lstm"}, {"data": "state_union"}, "perplexity"),
 }
+NAMES = {"loss": "nats per character", "f1": "F1"}  # of measures that are not called what a person calls them
 WHO = {"ours": "tinygrad-nlp", "torch": "PyTorch"}
 
 
@@ -154,12 +156,20 @@ def table(rows: dict) -> list[tuple[str, ...]]:
     for name, case in CASES.items():
         ours, theirs = (np.array(list(rows.get(name, {}).get(who, {}).values())) for who in WHO)
         if ours.size and theirs.size:
-            form = "{:.1f}" if case.measure == "perplexity" else "{:.1%}"
+            form = {"perplexity": "{:.1f}", "loss": "{:.3f}"}.get(case.measure, "{:.1%}")
             cells = (
                 f"{form.format(x.mean())} ({form.format(x.min())} – {form.format(x.max())})" for x in (ours, theirs)
             )
             beside = ours.mean() - theirs.mean(), max(np.ptp(ours), np.ptp(theirs))
-            text.append((case.label, case.settings["data"], case.measure, *cells, *map(form.format, beside)))
+            text.append(
+                (
+                    case.label,
+                    case.settings["data"],
+                    NAMES.get(case.measure, case.measure),
+                    *cells,
+                    *map(form.format, beside),
+                )
+            )
     return text
 
 

@@ -63,7 +63,12 @@ def refused(capsys, *arguments):
             ["train", "classifier", "--help"],
             ["--cell {none,rnn,gru,lstm}", "--pooling {last,max,mean}", "(default: subj)"],
         ),
+        (
+            ["train", "name-generator", "--help"],
+            ["--cell {rnn,gru,lstm}", "--width N", "--min-count N", "(default: names)", "a file for each category"],
+        ),
         (["generate", "--help"], ["--prompt", "--top-p", "--temperature", "(default: 0.8)"]),
+        (["generate", "--help"], ["--category NAME", "--number N", "--category Italian -n 10"]),
         (["predict", "--help"], ["RUN [TEXT …]", "standard input", "< reviews.txt"]),
         (["study", "--help"], ["graph"]),
         (["data", "--help"], ["data list", "data fetch NAME", "TINYGRAD_NLP_DATA", "TINYGRAD_NLP_CACHE"]),
@@ -107,7 +112,10 @@ def test_doctor_shows_versions_and_what_is_missing(capsys):
     [
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["train", "gtp"], "unknown model 'gtp'; did you mean gpt?"),
-        (["train", "bloom"], "unknown model 'bloom'; there is gpt, language-model, classifier"),
+        (
+            ["train", "bloom"],
+            "unknown model 'bloom'; there is gpt, language-model, classifier, tagger, window-classifier",
+        ),
         (["study", "gravity"], "unknown study 'gravity'; there is graph"),
         (["train", "gpt", "--stepz", "3"], "unknown option '--stepz'; did you mean --steps?"),
         (["train", "gpt", "--step", "3"], "unknown option '--step'; did you mean --steps?"),
@@ -143,6 +151,13 @@ def test_doctor_shows_versions_and_what_is_missing(capsys):
         (["data", "fetch"], "data fetch: name the corpora to get, or give --all"),
         (["data", "fetch", "subj", "--all"], "data fetch: name the corpora to get, or give --all"),
         (["data", "fetch", "wikigold", "sub"], "unknown corpus 'sub'; did you mean subj?"),
+        (
+            ["train", "name-generator", "--data", "gutenberg"],
+            "the corpus 'gutenberg' has no files of categories; names have",
+        ),
+        (["train", "name-generator", "--data", "text.txt"], "text.txt is no folder; expected a folder with a file for"),
+        (["train", "name-generator", "--data", "there"], "the folder there has no files; expected files of categories"),
+        (["generate", "x", "-n", "none"], "-n/--number: expected a whole number of at least 1, not 'none'"),
         (["train", "gpt", "--data", "."], "cannot read the text '.': Is a directory"),
         (["train", "gpt", "--data", "empty.txt"], "'empty.txt' is empty"),
         (["train", "gpt", "--data", "latin.txt"], "'latin.txt' is not UTF-8: byte 0xe9 at offset 3"),
@@ -219,6 +234,12 @@ def test_the_same_command_again_with_resume_is_fine(capsys, trained, tmp_path):
 def test_a_prompt_with_an_unseen_character_is_refused(capsys, trained):
     sentence = refused(capsys, "generate", trained, "--prompt", "abc é")
     assert "'é' (U+00E9, at position 4) is not among the 9 characters of the training text" in sentence
+
+
+@pytest.mark.parametrize("asked", [["--category", "Italian"], ["-n", "2"]])
+def test_a_model_that_knows_no_categories_is_asked_for_none(capsys, trained, asked):
+    sentence = refused(capsys, "generate", trained, *asked)
+    assert sentence == "a model 'gpt' continues one text and knows no categories; leave out --category and --number"
 
 
 def test_training_on_a_text_of_one_character_works(here, capsys):

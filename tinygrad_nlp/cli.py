@@ -42,7 +42,9 @@ examples:
   {me} train language-model --cell lstm          word by word, with a recurrent network
   {me} train classifier --data subj              which class a sentence has
   {me} train tagger --data wikigold              the named entities of a sentence
+  {me} train name-generator                      surnames of 18 languages
   {me} generate runs/gpt-001 --prompt "The " --temperature 0.8
+  {me} generate runs/name-generator-001 --category Italian
   {me} predict runs/classifier-001 "a smart and touching film"
   {me} check tinygrad_nlp:softmax --shape 3,4    or a function of yours
 
@@ -141,7 +143,7 @@ def train(argv: list[str]) -> int:
     print(f"{' result ':─^80}\n{outcome.summary()}")
     print(f"files       {folder.path}: {', '.join(folder.files())}")
     if run.writes:
-        print(f"write       {command('generate', folder.path, '--prompt', 'The ')}")
+        print(f"write       {command('generate', folder.path, *run.suggestion)}")
     if run.predicts:
         print(f"predict     {command('predict', folder.path, 'a text of yours')}")
     print(f"go on       {command('train', name, '--resume', folder.path, '--steps', 2 * steps)}")

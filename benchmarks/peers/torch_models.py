@@ -155,6 +155,32 @@ class WindowScorer(Windows):
         return logistic(s, of_true) + logistic(corrupted, of_false)
 
 
+class NameGenerator(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.table = nn.Embedding(config.vocab_size, config.width)
+        dropout = config.dropout if config.n_layer > 1 else 0
+        self.rnn = CELLS[config.cell](config.width, config.hidden, config.n_layer, dropout=dropout)
+        self.begin = nn.Embedding(config.n_categories, config.n_layer * config.hidden)
+        self.drop, self.output = nn.Dropout(config.dropout), nn.Linear(config.hidden, config.vocab_size)
+
+    def losses(self, names, lengths, categories):
+        x, real = ids(names), within(lengths, len(names))
+        tokens = torch.cat([torch.full_like(x[:1], 2), x[:-1]])  # <bos> and the name without its end
+        h = self.begin(ids(categories)).unflatten(1, (self.config.n_layer, -1)).transpose(0, 1).contiguous()
+        state = (h, torch.zeros_like(h)) if self.config.cell == "lstm" else h
+        y, _ = self.rnn(self.drop(self.table(tokens)), state)  # what comes after the end counts for nothing below
+        logits = self.output(self.drop(y))
+        return F.cross_entropy(logits.movedim(2, 1), x.where(real, -100), ignore_index=-100, reduction="none")
+
+    def loss(self, names, lengths, categories):
+        return self.losses(names, lengths, categories).sum() / int(ids(lengths).sum())
+
+    def score(self, names, lengths, categories):
+        return -self.losses(names, lengths, categories).sum(dim=0)
+
+
 def twin_of(model) -> nn.Module:
     """The same model, with the same weights, in PyTorch."""
     features = getattr(model, "features", None)

@@ -23,12 +23,20 @@ CASES = [
     ("window-classifier", {"reach": 1, "hidden": 5}, "columns"),
     ("window-scorer", {"criterion": "margin", "hidden": 5}, "columns"),
     ("window-scorer", {"criterion": "logistic", "reach": 0, "hidden": 5}, "columns"),
+    ("name-generator", {"cell": "gru", "hidden": 5, "width": 4}, "names"),
+    ("name-generator", {"cell": "lstm", "n_layer": 2, "hidden": 5, "width": 4}, "names"),
 ]
 
 
 def written(folder, layout):
-    """A small file of that layout, sentences of one to six words."""
+    """A small file of that layout, sentences of one to six words; or a folder of names."""
     draw, lines = Generator(1), []
+    if layout == "names":
+        (folder / "names").mkdir()
+        for category in "ab":
+            names = ["".join("xyz"[i] for i in draw.integers(0, 3, (n,))) for n in draw.integers(1, 7, (30,)).tolist()]
+            (folder / "names" / f"{category}.txt").write_text("\n".join(names) + "\n")
+        return folder / "names"
     for n in draw.integers(1, 7, (60,)).tolist():
         words = [f"{'wW'[i % 2]}{i}" for i in draw.integers(0, 9, (n,)).tolist()]
         if layout == "columns":
@@ -63,9 +71,14 @@ def test_a_twin_has_the_loss_and_every_gradient_of_its_model(tmp_path, name, opt
         np.testing.assert_allclose(g, wanted[key], rtol=1e-8, atol=1e-12, err_msg=key)
 
 
-@pytest.mark.parametrize(("name", "options", "layout"), [CASES[i] for i in (1, 3, 7, 8, 9)])
+@pytest.mark.parametrize(("name", "options", "layout"), [CASES[i] for i in (1, 3, 7, 8, 9, 11)])
 def test_both_are_judged_by_one_rule_and_a_wrong_twin_is_refused(tmp_path, monkeypatch, name, options, layout):
-    measure = {"language-model": "perplexity", "classifier": "accuracy", "window-scorer": "accuracy"}.get(name, "f1")
+    measure = {
+        "language-model": "perplexity",
+        "classifier": "accuracy",
+        "window-scorer": "accuracy",
+        "name-generator": "loss",
+    }.get(name, "f1")
     settings = {"data": str(written(tmp_path, layout)), "lr": 0.0, "min_lr": 0.0}  # nothing is learnt
     case = quality.Case(name, options, settings, measure)
     ours, theirs = (quality.measured(who, case, 0, 2, 1) for who in quality.WHO)

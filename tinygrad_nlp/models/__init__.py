@@ -12,6 +12,7 @@ MODELS = {  # what `train` and `generate` know by name: module, model, its sizes
     "tagger": ("models.tagger", "Tagger", "TaggerConfig", "train.tagging", "TaggerRun"),
     "window-classifier": ("models.window_classifier", "WindowClassifier", "WindowConfig", "train.tagging", "TaggerRun"),
     "window-scorer": ("models.window_scorer", "WindowScorer", "ScorerConfig", "train.scoring", "ScorerRun"),
+    "name-generator": ("models.name_generator", "NameGenerator", "NameGeneratorConfig", "train.generation", "NameRun"),
 }
 
 

@@ -64,8 +64,9 @@ class ExamplesRun(Run):
         return files
 
     def hash_data(self, files: Sequence[Path]) -> None:
-        """Set `data_hash`; the files have been read."""
-        self.data_hash = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+        """Set `data_hash`, of what is in each file; the files have been read."""
+        each = (hashlib.sha256(path.read_bytes()).digest() for path in files)
+        self.data_hash = hashlib.sha256(b"".join(each)).hexdigest()
 
     def source(self) -> str:
         """The data's name."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from nlp_kernels.errors import UserError
 
-from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import DEFAULT_CORPUS, CharTokenizer, WordTokenizer, fetch, load_text, names_text, perplexity
 from tinygrad_nlp.train.progress import in_bits
 from tinygrad_nlp.train.run import SAMPLE_STREAM, Run
 from tinygrad_nlp.train.run_folder import RunFolder
+from tinygrad_nlp.train.writing import Writing
 
 Tokenizer = CharTokenizer | WordTokenizer
 
@@ -23,7 +25,7 @@ class LanguageModelRun(Run):
     """A run on a text; a subclass makes tokens and batches of it, and sets `val_tokens`."""
 
     unit = "character"
-    writes = True
+    writes, suggestion = True, ("--prompt", "The ")
     sample_length: ClassVar[int] = 300  # tokens
     tokenizer: Tokenizer
     text_length: int  # characters
@@ -96,13 +98,17 @@ class LanguageModelRun(Run):
         return (CharTokenizer if "characters" in state else WordTokenizer).from_dict(state)
 
     @classmethod
-    def write(
-        cls, model: Any, tokenizer: Tokenizer, prompt: str, length: int, *, generator: Generator, **choice: Any
-    ) -> Iterator[str]:
-        """What follows the prompt, piece by piece; temperature, top-k and top-p as `decoding` takes them."""
-        ids = tokenizer.encode(prompt or opening(tokenizer))
-        tokens = model.generate(ids[None, :], length, generator=generator, **choice, **cls.never(tokenizer))
-        return (tokenizer.decode(token) for token in tokens)
+    def write(cls, model: Any, state: dict[str, Any], writing: Writing) -> Iterator[str]:
+        """The prompt and what follows it, piece by piece."""
+        if writing.category is not None or writing.number is not None:
+            raise UserError(
+                f"a model {state['name']!r} continues one text and knows no categories; "
+                "leave out --category and --number"
+            )
+        tokenizer = cls.tokenizer_of(state)
+        ids = tokenizer.encode(writing.prompt or opening(tokenizer))
+        tokens = model.generate(ids[None, :], writing.length, **writing.choice(), **cls.never(tokenizer))
+        return chain([writing.prompt], (tokenizer.decode(token) for token in tokens))
 
     @classmethod
     def never(cls, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def option(
     help: str = "",
     *,
     flag: str | None = None,
+    short: str | None = None,
     kind: Callable[[str], Any] | None = None,
     low: float = -math.inf,
     high: float = math.inf,
@@ -26,8 +27,8 @@ def option(
     kind = kind or type(default)
     if choices is None:
         metavar = metavar or _METAVARS.get(kind, "TEXT")
-    about = {"help": help, "flag": flag, "kind": kind, "low": low, "high": high, "choices": choices, "metavar": metavar}
-    return field(default=default, metadata=about)
+    about = {"help": help, "flag": flag, "short": short, "kind": kind, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=about | {"metavar": metavar})
 
 
 class Options:
@@ -46,7 +47,7 @@ def add_options(parser: argparse._ActionsContainer, config_class: type) -> None:
         if "kind" in f.metadata:
             shown = f.metadata["help"] + ("" if f.default in (None, "") else f" (default: {f.default})")
             parser.add_argument(
-                flag_of(f),
+                *filter(None, [f.metadata["short"], flag_of(f)]),
                 dest=f.name,
                 type=_parser_of(f),
                 choices=f.metadata["choices"],

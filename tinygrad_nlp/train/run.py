@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from textwrap import shorten
@@ -25,6 +25,7 @@ from tinygrad_nlp.train.plot import loss_picture
 from tinygrad_nlp.train.progress import Reporter, telling_of_compilation
 from tinygrad_nlp.train.run_folder import RunFolder
 from tinygrad_nlp.train.settings import CHANGEABLE, Outcome, Settings
+from tinygrad_nlp.train.writing import Writing
 
 DATA_STREAM, SAMPLE_STREAM = 2**62, 2**63  # where batches and samples begin in the seed's stream: nothing draws twice
 
@@ -41,6 +42,7 @@ class Run:
     examples: ClassVar[str] = ""  # and last
     unit: str = "token"  # of the loss: nats per …
     writes: ClassVar[bool] = False  # whether `generate` can continue a text with the model
+    suggestion: tuple[str, ...] = ()  # options of `generate` that the closing lines show
     predicts: ClassVar[bool] = False  # whether `predict` can say what the model makes of a text
     tokens: int  # in the last batch, set by `batch_loss`
     data_hash: str  # set by `read_data`
@@ -123,6 +125,11 @@ class Run:
 
     def results(self, train_loss: float) -> dict[str, str]:
         """The closing lines, by their titles."""
+        raise NotImplementedError
+
+    @classmethod
+    def write(cls, model: Any, state: dict[str, Any], writing: Writing) -> Iterator[str]:
+        """What the model of a checkpoint's state writes when asked for this, piece by piece, the prompt first."""
         raise NotImplementedError
 
     @classmethod
