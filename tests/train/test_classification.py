@@ -64,7 +64,7 @@ def test_accuracy_is_of_the_test_tenth_and_confusion_adds_up(data, tmp_path, cel
     table = np.array(counts["counts"])
     assert table.sum() == 20
     assert f"accuracy {table.trace() / 20:.2%} ({table.trace()} of 20 texts)" in out
-    assert "161 texts, 20 for validation, 20 for the test, 2 classes" in err
+    assert "161 texts, 20 for validation, 20 for the test; 2 classes" in err
     assert "(accuracy " in err
     assert "generate" not in out
     assert main(["generate", str(folder)]) == 2
@@ -87,7 +87,8 @@ def test_a_trained_model_predicts_what_it_is_asked_or_reads(data, tmp_path, caps
     ("arguments", "sentence"),
     [
         (["--data", "absent.txt"], "absent.txt"),
-        (["--data", "few.txt"], "has 2 texts of 2 classes; training takes 10 of 2 or more"),
+        (["--data", "few.txt"], "few.txt has 2 texts; training takes 10 or more"),
+        (["--data", "one.txt"], "one.txt has texts of the class '0' alone; training takes two or more"),
         (["--data", "wrong.txt"], "wrong.txt, line 2: 'nothing' is not a label, a space and a text"),
         (["--data", "gutenberg"], "the corpus 'gutenberg' has no labelled texts; subj and custrev have"),
         (["--cell", "cnn"], "--cell: invalid choice: 'cnn'"),
@@ -97,6 +98,7 @@ def test_a_trained_model_predicts_what_it_is_asked_or_reads(data, tmp_path, caps
 def test_a_mistake_gets_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.txt").write_text("0 a\n1 b\n")
+    (tmp_path / "one.txt").write_text("0 a\n" * 20)
     (tmp_path / "wrong.txt").write_text("0 a\nnothing\n")
     assert main(["train", "classifier", *arguments]) == 2
     out, err = capsys.readouterr()

@@ -12,7 +12,7 @@ from nlp_kernels.errors import UserError
 
 from tinygrad_nlp import softmax
 from tinygrad_nlp.nn import functional as F
-from tinygrad_nlp.text import WordTokenizer, padded, random_parts, read_labelled, split_words
+from tinygrad_nlp.text import WordTokenizer, padded, read_labelled, split_words
 from tinygrad_nlp.text.registry import LABELLED
 from tinygrad_nlp.train.examples import ExamplesRun
 from tinygrad_nlp.train.options import option
@@ -36,7 +36,7 @@ class ClassifierRun(ExamplesRun):
     """An example is (ids, class); the words are those of the training part."""
 
     settings_class = ClassifierSettings
-    layout, holds, unit = LABELLED, "labelled texts", "text"
+    layout, holds, example, unit = LABELLED, "labelled texts", "text", "text"
     predicts = True
     about = "Train a classifier of texts: a sentence is read to its end, then its class is named."
     examples = (
@@ -51,11 +51,9 @@ class ClassifierRun(ExamplesRun):
         texts = read_labelled(path)
         self.hash_data([path])
         self.classes = texts.classes
-        if len(texts) < 10 or len(self.classes) < 2:
-            raise UserError(
-                f"{path} has {len(texts)} texts of {len(self.classes)} classes; training takes 10 of 2 or more"
-            )
-        words, parts = [split_words(text) for text in texts.texts], random_parts(len(texts))
+        if len(self.classes) < 2:
+            raise UserError(f"{path} has texts of the class {self.classes[0]!r} alone; training takes two or more")
+        words, parts = [split_words(text) for text in texts.texts], self.tenths(len(texts))
         known = (word for i in parts[0] for word in words[i])
         self.tokenizer = WordTokenizer.build(known, min_count=settings.min_count, max_size=settings.max_vocab)
         ids = [_ids(self.tokenizer, text) for text in texts.texts]
@@ -71,10 +69,7 @@ class ClassifierRun(ExamplesRun):
 
     def data_description(self) -> str:
         """Texts, classes and words."""
-        return (
-            f"{self.source()}, {self.sizes()}, {len(self.classes)} classes, "
-            f"a vocabulary of {self.tokenizer.vocab_size:,}"
-        )
+        return f"{self.sizes()}; {len(self.classes)} classes, a vocabulary of {self.tokenizer.vocab_size:,}"
 
     def collate(self, examples: Sequence[Any]) -> tuple[Any, ...]:
         """Tokens (T, B), lengths (B,), classes (B,)."""

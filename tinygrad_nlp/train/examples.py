@@ -12,7 +12,7 @@ import numpy as np
 from nlp_kernels.errors import UserError
 
 from tinygrad_nlp import no_grad
-from tinygrad_nlp.text import CORPORA, BucketSampler, fetch
+from tinygrad_nlp.text import CORPORA, BucketSampler, fetch, random_parts
 from tinygrad_nlp.train.run import DATA_STREAM, Run
 from tinygrad_nlp.train.run_folder import RunFolder
 
@@ -28,6 +28,7 @@ class ExamplesRun(Run):
 
     layout: ClassVar[str]  # of the corpora that it takes
     holds: ClassVar[str]  # what these have, in words
+    example: ClassVar[str]  # what one example is
     parts: dict[str, list[Any]]
 
     def collate(self, examples: Sequence[Any]) -> tuple[Any, ...]:
@@ -76,10 +77,16 @@ class ExamplesRun(Run):
         """The sizes of the parts, and the hash."""
         return {part: len(examples) for part, examples in self.parts.items()} | {"sha256": self.data_hash}
 
+    def tenths(self, n: int, *, held_out: int = 2) -> tuple[Any, ...]:
+        """`random_parts` of n examples; `UserError` naming the data where they are too few."""
+        if n < 10:
+            raise UserError(f"{self.source()} has {n} {self.example}s; training takes 10 or more")
+        return random_parts(n, held_out=held_out)
+
     def sizes(self) -> str:
         """How many examples each part has, in words."""
         train, val, test = (f"{len(self.parts[part]):,}" for part in ("train", "val", "test"))
-        return f"{train} {self.unit}s, {val} for validation, {test} for the test"
+        return f"{self.source()}, {train} {self.example}s, {val} for validation, {test} for the test"
 
     def prepare(self) -> None:
         """Batches of examples of similar length."""

@@ -12,7 +12,7 @@ from nlp_kernels.errors import UserError
 from numpy.typing import NDArray
 
 from tinygrad_nlp.command_line import one_of, similar
-from tinygrad_nlp.text import UNK, Vocabulary, padded, random_parts, read_categories
+from tinygrad_nlp.text import UNK, Vocabulary, padded, read_categories
 from tinygrad_nlp.text.registry import CATEGORIES
 from tinygrad_nlp.train.examples import ExamplesRun
 from tinygrad_nlp.train.options import option
@@ -43,7 +43,7 @@ class NameRun(ExamplesRun):
     """An example is (ids of the characters and of <eos>, category); the characters are those of the training part."""
 
     settings_class = NameSettings
-    layout, holds, unit = CATEGORIES, "files of categories", "character"
+    layout, holds, example, unit = CATEGORIES, "files of categories", "name", "character"
     writes = True
     about = (
         "Train a generator of names, or of other short texts: from a category alone, character by character. A folder\n"
@@ -70,9 +70,7 @@ class NameRun(ExamplesRun):
         files = self.files()
         names = read_categories(files)
         self.hash_data(files)
-        if len(names) < 10:
-            raise UserError(f"{self.source()} has {len(names)} names; training takes 10 or more")
-        self.categories, parts = names.classes, random_parts(len(names))
+        self.categories, parts = names.classes, self.tenths(len(names))
         known = (character for i in parts[0] for character in names.texts[i])
         self.vocabulary = Vocabulary.build(known, min_count=self.settings.min_count)
         if not set(self.vocabulary.tokens) - set(self.vocabulary.specials):
@@ -97,11 +95,9 @@ class NameRun(ExamplesRun):
 
     def data_description(self) -> str:
         """Names, categories and characters."""
-        train, val, test = (f"{len(self.parts[part]):,}" for part in ("train", "val", "test"))
         held_out, unknown = np.concatenate([ids for ids, _ in self.parts["val"]]), self.vocabulary.id(UNK)
         return (
-            f"{self.source()}, {train} names, {val} for validation, {test} for the test; "
-            f"{len(self.categories)} categories, {self.vocabulary.vocab_size} different characters; "
+            f"{self.sizes()}; {len(self.categories)} categories, {self.vocabulary.vocab_size} different characters; "
             f"{np.mean(held_out == unknown):.1%} of the validation part is <unk>"
         )
 

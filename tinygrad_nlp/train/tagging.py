@@ -19,7 +19,6 @@ from tinygrad_nlp.text import (
     Vocabulary,
     entity_scores,
     padded,
-    random_parts,
     read_conll,
     spans,
     split_words,
@@ -59,7 +58,7 @@ class SentencesRun(ExamplesRun):
     """An example is (ids of words in lower case, their shapes, ids of tags); the words are the training part's."""
 
     settings_class = TaggingSettings
-    layout, holds, unit = COLUMNS, "tagged sentences", "word"
+    layout, holds, example, unit = COLUMNS, "tagged sentences", "sentence", "word"
     vocabulary: Vocabulary
     tags: tuple[str, ...]
 
@@ -90,9 +89,8 @@ class SentencesRun(ExamplesRun):
             self.settings = replace(self.settings, test=str(Path(test).resolve()))
         files = [path for path in files if test is None or path.resolve() != Path(test).resolve()]
         sentences = [sentence for path in files for sentence in read_conll(path)]
-        if len(sentences) < 10:
-            raise UserError(f"{self.source()} has {len(sentences)} sentences; training takes 10 or more")
-        chosen = [[sentences[i] for i in part] for part in random_parts(len(sentences), held_out=1 + (test is None))]
+        held_out = 2 if test is None else 1
+        chosen = [[sentences[i] for i in part] for part in self.tenths(len(sentences), held_out=held_out)]
         if test is not None:
             chosen.append(read_conll(test))
             files.append(Path(test))
@@ -105,12 +103,8 @@ class SentencesRun(ExamplesRun):
 
     def data_description(self) -> str:
         """Sentences, kinds of entities and words."""
-        train, val, test = (f"{len(self.parts[part]):,}" for part in ("train", "val", "test"))
         kinds = ", ".join(tag[2:] for tag in self.tags[1::2])
-        return (
-            f"{self.source()}, {train} sentences, {val} for validation, {test} for the test; entities {kinds}; "
-            f"a vocabulary of {self.vocabulary.vocab_size:,}"
-        )
+        return f"{self.sizes()}; entities {kinds}; a vocabulary of {self.vocabulary.vocab_size:,}"
 
 
 class TaggerRun(SentencesRun):
