@@ -2,23 +2,20 @@
 
 import numpy as np
 import pytest
+from comparison import assert_same, loaded, shaken
 from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp import no_grad, optim
 from tinygrad_nlp.models.classifier import Classifier, ClassifierConfig
-from tinygrad_nlp.random import Generator
 
 V, C, LENGTHS = 9, 3, np.array([5, 1, 3])
 
 
 def tiny(cell, dropout=0.0, **sizes):
     config = ClassifierConfig(V, C, cell=cell, width=4, hidden=5, dropout=dropout, **sizes)
-    model, generator = Classifier(config).to(dtype="float64"), Generator(3)
-    for p in model.parameters():
-        p.data[...] += 0.3 * generator.normal(p.shape, dtype=np.float64)
-    return model.eval()
+    return shaken(Classifier(config))
 
 
 def tokens(*shape, seed=0):
@@ -43,7 +40,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, directions, layers, pooli
     if cell != "none":
         twin.rnn, size = getattr(torch.nn, cell.upper())(4, 5, layers, bidirectional=directions == 2), 5 * directions
     twin.output = torch.nn.Linear(size, C)
-    twin.double().load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
+    loaded(twin, model)
     rows = []
     for b, n in enumerate(LENGTHS):
         h = twin.table(torch.from_numpy(x[:n, b]))
@@ -56,12 +53,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, directions, layers, pooli
         rows.append(twin.output(s))
     theirs = torch.nn.functional.cross_entropy(torch.stack(rows), torch.from_numpy(y))
     loss = model.loss(x, LENGTHS, y)
-    np.testing.assert_allclose(loss.item(), theirs.item(), rtol=1e-12)
-    loss.backward()
-    theirs.backward()
-    wanted = dict(twin.named_parameters())
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same(loss, model, theirs, twin)
 
 
 @given(st.sampled_from(["none", "rnn", "gru", "lstm"]), st.sampled_from(["last", "max", "mean"]), st.integers(1, V - 1))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from comparison import assert_same_gradients, loaded, shaken
 from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import ShapeError, UserError
@@ -16,12 +17,8 @@ V, H, CELLS = 11, 6, ("rnn", "gru", "lstm")
 
 
 def tiny(cell="lstm", layers=2, width=None, dropout=0.0):
-    """A model in float64 with weights large enough that every part of it matters."""
     config = LanguageModelConfig(V, cell=cell, n_layer=layers, hidden=H, width=width, dropout=dropout)
-    model, generator = LanguageModel(config).to(dtype="float64"), Generator(3)
-    for p in model.parameters():
-        p.data[...] += 0.3 * generator.normal(p.shape, dtype=np.float64)
-    return model.eval()
+    return shaken(LanguageModel(config))
 
 
 def tokens(*shape, seed=0):
@@ -53,8 +50,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, layers, width):
             scores = self.projection(h) @ self.table.weight.T + self.bias
             return torch.nn.functional.cross_entropy(scores.reshape(-1, V), y.reshape(-1)), state
 
-    twin = Twin().double()
-    twin.load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
+    twin = loaded(Twin(), model)
     state = theirs = None
     for seed in (0, 1):  # the second block begins in the state of the first, as a constant
         x, y = tokens(5, 3, seed=seed), tokens(5, 3, seed=seed + 9)
@@ -65,10 +61,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, layers, width):
         their_loss.backward()
         state = tuple(s.detach() for s in state)
         theirs = tuple(s.detach() for s in theirs) if cell == "lstm" else theirs.detach()
-    wanted = dict(twin.named_parameters())
-    assert wanted.keys() == dict(model.named_parameters()).keys()
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same_gradients(model, twin)
 
 
 @given(st.sampled_from(CELLS), st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(1, 3))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from comparison import assert_same, loaded, shaken
 from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import ShapeError, UserError
@@ -17,12 +18,8 @@ LENGTHS, CATEGORIES = np.array([5, 1, 3]), np.array([2, 0, 2])
 
 
 def tiny(cell="gru", layers=1, dropout=0.0):
-    """A model in float64 with weights large enough that every part of it matters."""
     config = NameGeneratorConfig(V, C, cell=cell, n_layer=layers, hidden=H, width=3, dropout=dropout)
-    model, generator = NameGenerator(config).to(dtype="float64"), Generator(3)
-    for p in model.parameters():
-        p.data[...] += 0.3 * generator.normal(p.shape, dtype=np.float64)
-    return model.eval()
+    return shaken(NameGenerator(config))
 
 
 def names(seed=0):
@@ -50,7 +47,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, layers):
     twin = torch.nn.Module()
     twin.table, twin.begin = torch.nn.Embedding(V, 3), torch.nn.Embedding(C, layers * H)
     twin.rnn, twin.output = getattr(torch.nn, cell.upper())(3, H, layers), torch.nn.Linear(H, V)
-    twin.double().load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
+    loaded(twin, model)
     log_p = []
     for b, (n, k) in enumerate(zip(LENGTHS, CATEGORIES, strict=True)):
         row = twin.begin.weight[k]
@@ -64,14 +61,8 @@ def test_loss_and_every_gradient_equal_the_twins(cell, layers):
         log_p.append(total)
     theirs = -sum(log_p) / 9
     loss = model.loss(x, LENGTHS, CATEGORIES)
-    np.testing.assert_allclose(loss.item(), theirs.item(), rtol=1e-12)
     np.testing.assert_allclose(scores(model, x, LENGTHS, CATEGORIES), [p.item() for p in log_p], rtol=1e-12)
-    loss.backward()
-    theirs.backward()
-    wanted = dict(twin.named_parameters())
-    assert wanted.keys() == dict(model.named_parameters()).keys()
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same(loss, model, theirs, twin)
     assert np.abs(model.begin.weight.grad.numpy()[[0, 2]]).min() > 0  # every layer begins with its category
 
 

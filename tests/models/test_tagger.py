@@ -2,23 +2,20 @@
 
 import numpy as np
 import pytest
+from comparison import assert_same, loaded, shaken
 from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp import no_grad, optim
 from tinygrad_nlp.models.tagger import PADDED, Tagger, TaggerConfig
-from tinygrad_nlp.random import Generator
 
 V, K, S, LENGTHS = 9, 5, 7, np.array([5, 1, 3])
 
 
 def tiny(cell="lstm", dropout=0.0, **sizes):
     config = TaggerConfig(V, K, cell=cell, width=4, shape_width=2, hidden=5, dropout=dropout, **sizes)
-    model, generator = Tagger(config).to(dtype="float64"), Generator(3)
-    for p in model.parameters():
-        p.data[...] += 0.3 * generator.normal(p.shape, dtype=np.float64)
-    return model.eval()
+    return shaken(Tagger(config))
 
 
 def sentences(T=5, B=3, seed=0):
@@ -45,7 +42,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, directions, layers):
     twin.features.words, twin.features.shapes = torch.nn.Embedding(V, 4), torch.nn.Embedding(S, 2)
     twin.rnn = getattr(torch.nn, cell.upper())(6, 5, layers, bidirectional=directions == 2)
     twin.output = torch.nn.Linear(5 * directions, K)
-    twin.double().load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
+    loaded(twin, model)
     rows, targets = [], []
     for b, n in enumerate(LENGTHS):
         e = [twin.features.words(torch.from_numpy(words[:n, b])), twin.features.shapes(torch.from_numpy(shapes[:n, b]))]
@@ -53,13 +50,7 @@ def test_loss_and_every_gradient_equal_the_twins(cell, directions, layers):
         targets.append(torch.from_numpy(tags[:n, b]))
     theirs = torch.nn.functional.cross_entropy(torch.cat(rows), torch.cat(targets))
     loss = model.loss(words, shapes, LENGTHS, tags)
-    np.testing.assert_allclose(loss.item(), theirs.item(), rtol=1e-12)
-    loss.backward()
-    theirs.backward()
-    wanted = dict(twin.named_parameters())
-    assert wanted.keys() == dict(model.named_parameters()).keys()
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same(loss, model, theirs, twin)
 
 
 @given(st.sampled_from(["rnn", "gru", "lstm"]), st.integers(1, 2), st.integers(1, V - 1))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from comparison import assert_same, loaded, shaken
 from hypothesis import given
 from hypothesis import strategies as st
 from nlp_kernels.errors import ShapeError
@@ -10,17 +11,13 @@ from tinygrad_nlp import Tensor, grad, no_grad
 from tinygrad_nlp.autograd.check import check_grads
 from tinygrad_nlp.models.tagger import PADDED
 from tinygrad_nlp.models.window_classifier import WindowClassifier, WindowConfig, around, windows
-from tinygrad_nlp.random import Generator
 
 V, K, S, LENGTHS = 9, 5, 7, np.array([5, 1, 3])
 
 
 def tiny(reach=1):
     config = WindowConfig(V, K, reach=reach, width=4, shape_width=2, hidden=5, dropout=0.0)
-    model, generator = WindowClassifier(config).to(dtype="float64"), Generator(3)
-    for p in model.parameters():
-        p.data[...] += 0.3 * generator.normal(p.shape, dtype=np.float64)
-    return model.eval()
+    return shaken(WindowClassifier(config))
 
 
 def sentences(T=5, B=3, seed=0):
@@ -44,7 +41,7 @@ def test_loss_and_every_gradient_equal_the_twins(m):
     twin.features = torch.nn.Module()
     twin.features.words, twin.features.shapes = torch.nn.Embedding(V, 4), torch.nn.Embedding(S, 2)
     twin.inner, twin.output = torch.nn.Linear((2 * m + 1) * 6, 5), torch.nn.Linear(5, K)
-    twin.double().load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
+    loaded(twin, model)
     losses = []
     for b, n in enumerate(LENGTHS):
         for window, shape, tag in zip(*written_out(words[:n, b], shapes[:n, b], m), tags[:n, b], strict=True):
@@ -55,13 +52,7 @@ def test_loss_and_every_gradient_equal_the_twins(m):
             losses.append(torch.logsumexp(z, 0) - z[int(tag)])
     theirs = torch.stack(losses).mean()
     loss = model.loss(words, shapes, LENGTHS, tags)
-    np.testing.assert_allclose(loss.item(), theirs.item(), rtol=1e-12)
-    loss.backward()
-    theirs.backward()
-    wanted = dict(twin.named_parameters())
-    assert wanted.keys() == dict(model.named_parameters()).keys()
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same(loss, model, theirs, twin)
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 2), st.booleans(), st.integers(0, 99))

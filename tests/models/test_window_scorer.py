@@ -2,23 +2,20 @@
 
 import numpy as np
 import pytest
+from comparison import assert_same, loaded, shaken
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_nlp import Tensor, grad, optim
 from tinygrad_nlp.autograd.check import check_grads
 from tinygrad_nlp.models.window_scorer import ScorerConfig, WindowScorer, mean_within
-from tinygrad_nlp.random import Generator
 
 V, S, LENGTHS = 9, 7, np.array([5, 1, 3])
 
 
 def tiny(criterion, reach=1):
     config = ScorerConfig(V, reach=reach, width=4, shape_width=2, hidden=5, criterion=criterion)
-    model, generator = WindowScorer(config).to(dtype="float64"), Generator(3)
-    for p in model.parameters():
-        p.data[...] += 0.5 * generator.normal(p.shape, dtype=np.float64)
-    return model.eval()
+    return shaken(WindowScorer(config), by=0.5)
 
 
 def batch(seed=0):
@@ -38,7 +35,7 @@ def test_loss_and_every_gradient_equal_the_twins(criterion, m):
     twin.features = torch.nn.Module()
     twin.features.words, twin.features.shapes = torch.nn.Embedding(V, 4), torch.nn.Embedding(S, 2)
     twin.inner, twin.output = torch.nn.Linear((2 * m + 1) * 6, 5), torch.nn.Linear(5, 1, bias=False)
-    twin.double().load_state_dict({name: torch.tensor(p) for name, p in model.state_dict().items()})
+    loaded(twin, model)
 
     def score(b, t, middle):
         places = [t + i for i in range(-m, m + 1)]
@@ -56,13 +53,7 @@ def test_loss_and_every_gradient_equal_the_twins(criterion, m):
         labels = torch.cat([torch.ones_like(s), torch.zeros_like(c)])
         theirs = 2 * F.binary_cross_entropy_with_logits(torch.cat([s, c]), labels)
     loss = model.loss(words, shapes, lengths, others)
-    np.testing.assert_allclose(loss.item(), theirs.item(), rtol=1e-12)
-    loss.backward()
-    theirs.backward()
-    wanted = dict(twin.named_parameters())
-    assert wanted.keys() == dict(model.named_parameters()).keys()
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.numpy(), wanted[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same(loss, model, theirs, twin)
 
 
 @given(st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3)), min_size=1, max_size=6))

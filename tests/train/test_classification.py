@@ -5,13 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from resumption import assert_same_run, trained
 
 from tinygrad_nlp.cli import main
 from tinygrad_nlp.random import Generator
-from tinygrad_nlp.train.checkpoint import load_checkpoint
-from tinygrad_nlp.train.run_folder import RunFolder
 
-TINY = "--width 8 --hidden 8 --batch-size 8 --warmup 2 --decay-steps 40 --eval-every 10 --lr 0.02 --quiet".split()
+TINY = "--width 8 --hidden 8 --batch-size 8 --warmup 2 --decay-steps 40 --eval-every 10 --lr 0.02".split()
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +26,7 @@ def data(tmp_path_factory):
 
 
 def train(folder, data, *arguments):
-    assert main(["train", "classifier", "--data", str(data), "--out", str(folder), *TINY, *map(str, arguments)]) == 0
-    return load_checkpoint(folder), RunFolder.existing(str(folder)).read_metrics()
-
-
-def leaves(tree, name=""):
-    if isinstance(tree, dict | list):
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return {k: v for key, value in items for k, v in leaves(value, f"{name}.{key}").items()}
-    return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
+    return trained("classifier", "--data", data, "--out", folder, *TINY, *arguments)
 
 
 @pytest.mark.parametrize("cut", [10, 30])  # an epoch has 21 batches
@@ -44,11 +35,8 @@ def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, mon
     monkeypatch.setattr("tinygrad_nlp.train.examples.fetch", lambda name, **how: pytest.fail(f"fetches {name}"))
     whole, lines = train(tmp_path / "whole", data, "--steps", 40)
     train(tmp_path / "cut", data, "--steps", cut)
-    assert main(["train", "classifier", "--resume", str(tmp_path / "cut"), "--steps", "40", "--quiet"]) == 0
-    again = load_checkpoint(tmp_path / "cut")
-    for part in ("model", "optimizer", "random", "cursor", "step", "val_loss"):
-        assert leaves(again[part]) == leaves(whole[part]), part
-    resumed = RunFolder.existing(str(tmp_path / "cut")).read_metrics()
+    again, resumed = trained("classifier", "--resume", tmp_path / "cut", "--steps", 40)
+    assert_same_run(again, whole)
     assert [line["train_loss"] for line in resumed] == [line["train_loss"] for line in lines]
     assert lines[-1]["val_accuracy"] == resumed[-1]["val_accuracy"] > 0.9
 
@@ -56,7 +44,7 @@ def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, mon
 @pytest.mark.parametrize("cell", ["none", "lstm"])
 def test_accuracy_is_of_the_test_tenth_and_confusion_adds_up(data, tmp_path, cell, capsys):
     folder = tmp_path / "run"
-    loud = [*TINY[:-1], "--steps", "40", "--cell", cell, "--out", str(folder)]
+    loud = [*TINY, "--steps", "40", "--cell", cell, "--out", str(folder)]
     assert main(["train", "classifier", "--data", str(data), *loud]) == 0
     out, err = capsys.readouterr()
     counts = json.loads((folder / "confusion.json").read_text())

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import resumption
 
 from tinygrad_nlp.cli import main
 from tinygrad_nlp.models import find
@@ -13,9 +14,8 @@ from tinygrad_nlp.text import random_parts, read_categories
 from tinygrad_nlp.train.checkpoint import load_checkpoint
 from tinygrad_nlp.train.progress import in_bits
 from tinygrad_nlp.train.run import SAMPLE_STREAM, restore
-from tinygrad_nlp.train.run_folder import RunFolder
 
-TINY = "--width 8 --hidden 16 --batch-size 8 --warmup 2 --decay-steps 60 --eval-every 10 --lr 0.02 --quiet".split()
+TINY = "--width 8 --hidden 16 --batch-size 8 --warmup 2 --decay-steps 60 --eval-every 10 --lr 0.02".split()
 LETTERS = {"Elf": "aei", "Gnome": "gno", "Troll": "trolx"}  # an o in two of them
 
 
@@ -41,8 +41,7 @@ def run(command, *arguments):
 
 
 def train(folder, data, *arguments):
-    run("train", "name-generator", "--data", data, "--out", folder, *TINY, *arguments)
-    return load_checkpoint(folder), RunFolder.existing(str(folder)).read_metrics()
+    return resumption.trained("name-generator", "--data", data, "--out", folder, *TINY, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +53,6 @@ def trained(data, tmp_path_factory):
 
 def restored(folder):
     return restore(load_checkpoint(folder), folder, *find("name-generator")[:2])
-
-
-def leaves(tree, name=""):
-    if isinstance(tree, dict | list):
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return {k: v for key, value in items for k, v in leaves(value, f"{name}.{key}").items()}
-    return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
 
 
 def decoded(folder, ids):
@@ -82,11 +74,8 @@ def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, cel
     more = ["--cell", cell, "--layers", 2]
     whole, lines = train(tmp_path / "whole", data, *more, "--steps", 40)
     train(tmp_path / "cut", data, *more, "--steps", cut)
-    run("train", "name-generator", "--resume", tmp_path / "cut", "--steps", 40, "--quiet")
-    again = load_checkpoint(tmp_path / "cut")
-    for part in ("model", "optimizer", "random", "cursor", "step", "val_loss", "vocabulary", "categories"):
-        assert leaves(again[part]) == leaves(whole[part]), part
-    resumed = RunFolder.existing(str(tmp_path / "cut")).read_metrics()
+    again, resumed = resumption.trained("name-generator", "--resume", tmp_path / "cut", "--steps", 40)
+    resumption.assert_same_run(again, whole, "vocabulary", "categories")
     assert [line["train_loss"] for line in resumed] == [line["train_loss"] for line in lines]
     assert (tmp_path / "cut" / "samples.txt").read_text() == (tmp_path / "whole" / "samples.txt").read_text()
 
@@ -108,7 +97,7 @@ def test_a_name_moved_to_another_category_makes_other_data(data, tmp_path, capsy
 
 def test_what_it_says_at_the_end_is_true(data, tmp_path, capsys):
     """Every number again, from the checkpoint and the files, a name at a time."""
-    run("train", "name-generator", "--data", data, *TINY[:-1], "--steps", 30, "--out", tmp_path / "run")
+    run("train", "name-generator", "--data", data, *TINY, "--steps", 30, "--out", tmp_path / "run")
     out, err = capsys.readouterr()
     assert "192 names, 24 for validation, 24 for the test; 3 categories, 14 different characters" in err
     state = load_checkpoint(tmp_path / "run")
@@ -159,7 +148,7 @@ def test_samples_are_of_their_category_and_some_are_shown(trained, data, tmp_pat
     generator.state = (1337, SAMPLE_STREAM)
     ids = restored(trained).generate(np.repeat([0, 1, 2], 5), 40, temperature=0.8, generator=generator)
     assert [name for _, names in written for name in names] == decoded(trained, ids)
-    run("train", "name-generator", "--data", data, *TINY[:-1], "--steps", 2, "--out", tmp_path / "r")
+    run("train", "name-generator", "--data", data, *TINY, "--steps", 2, "--out", tmp_path / "r")
     out, _ = capsys.readouterr()
     assert (tmp_path / "r" / "samples.txt").read_text() in out
     assert re.search(r"generate \S+ --category Troll\n", out)
@@ -247,7 +236,7 @@ def test_odd_folders_train(tmp_path, capsys, alone):
     if not alone:
         (folder / "Once.txt").write_text("a")
         (folder / "A.txt").write_text("\n".join(["a"] * at))
-    run("train", "name-generator", "--data", folder, *TINY[:-1], "--steps", 3, "--out", tmp_path / "r")
+    run("train", "name-generator", "--data", folder, *TINY, "--steps", 3, "--out", tmp_path / "r")
     out, _ = capsys.readouterr()
     assert "all of the test part are in the training part too" in out
     assert "nan" not in out

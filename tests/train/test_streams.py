@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
+from resumption import assert_same_run, trained
 
 from tinygrad_nlp.cli import main
 from tinygrad_nlp.models import find
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import contiguous_batches, split_words
-from tinygrad_nlp.train.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_nlp.train.checkpoint import save_checkpoint
 from tinygrad_nlp.train.progress import in_bits
 from tinygrad_nlp.train.run import restore
 from tinygrad_nlp.train.run_folder import RunFolder
 
 WORDS = "we hold these truths to be self evident , that all are created equal .".split()
-TINY = "--hidden 8 --batch-size 3 --bptt 5 --min-count 2 --warmup 2 --decay-steps 60 --eval-every 7 --quiet".split()
+TINY = "--hidden 8 --batch-size 3 --bptt 5 --min-count 2 --warmup 2 --decay-steps 60 --eval-every 7".split()
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +26,11 @@ def text(tmp_path_factory):
 
 
 def train(folder, *arguments):
-    assert main(["train", "language-model", "--out", str(folder), *TINY, *map(str, arguments)]) == 0
-    return load_checkpoint(folder), RunFolder.existing(str(folder)).read_metrics()
+    return trained("language-model", "--out", folder, *TINY, *arguments)
 
 
 def numbers(line):
     return {k: v for k, v in line.items() if k not in ("tokens_per_s", "elapsed")}
-
-
-def leaves(tree, name=""):
-    if isinstance(tree, dict | list):
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return {k: v for key, value in items for k, v in leaves(value, f"{name}.{key}").items()}
-    return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -48,12 +41,8 @@ def test_n_steps_and_the_rest_are_the_run_that_never_stopped(text, tmp_path, cel
     first, _ = train(tmp_path / "cut", *more, "--steps", cut)
     assert first["cursor"]["place"] == cut % 36
     assert len(first["cursor"]["state"]) == (0 if cut == 36 else {"gru": 1, "lstm": 2}[cell])
-    arguments = ["train", "language-model", "--resume", str(tmp_path / "cut"), "--steps", "45", "--quiet"]
-    assert main(arguments) == 0
-    again = load_checkpoint(tmp_path / "cut")
-    for part in ("model", "optimizer", "random", "cursor", "step", "val_loss"):
-        assert leaves(again[part]) == leaves(whole[part]), part
-    resumed = RunFolder.existing(str(tmp_path / "cut")).read_metrics()
+    again, resumed = trained("language-model", "--resume", tmp_path / "cut", "--steps", 45)
+    assert_same_run(again, whole)
     skip = cut if cut % 7 else 0  # a run that ends validates its last step too
     assert [numbers(line) for line in resumed if line["step"] != skip] == [
         numbers(line) for line in lines if line["step"] != skip
@@ -91,7 +80,7 @@ def test_the_validation_loss_is_that_of_the_last_tenth_read_in_long_streams(text
 
 def test_it_trains_shows_and_writes(text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    loud = [*TINY[:-1], "--steps", "30", "--lr", "0.02"]
+    loud = [*TINY, "--steps", "30", "--lr", "0.02"]
     assert main(["train", "language-model", "--data", str(text), "--cell", "rnn", "--width", "4", *loud]) == 0
     out, err = capsys.readouterr()
     assert "nats per word = perplexity" in out

@@ -3,14 +3,13 @@
 import io
 import json
 
-import numpy as np
 import pytest
+from resumption import assert_same_run, trained
 
 from tinygrad_nlp.cli import main
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import CORPORA, random_parts, read_conll, word_shape
 from tinygrad_nlp.train.checkpoint import load_checkpoint
-from tinygrad_nlp.train.run_folder import RunFolder
 from tinygrad_nlp.train.tagging import TaggerRun, bracketed
 
 SMALL = "--width 8 --hidden 16 --shape-width 4 --batch-size 8 --warmup 2 --decay-steps 60"
@@ -33,15 +32,7 @@ def sentence(kind, n):
 
 
 def train(name, folder, data, *arguments):
-    assert main(["train", name, "--data", str(data), "--out", str(folder), "--quiet", *TINY, *map(str, arguments)]) == 0
-    return load_checkpoint(folder), RunFolder.existing(str(folder)).read_metrics()
-
-
-def leaves(tree, name=""):
-    if isinstance(tree, dict | list):
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return {k: v for key, value in items for k, v in leaves(value, f"{name}.{key}").items()}
-    return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
+    return trained(name, "--data", data, "--out", folder, *TINY, *arguments)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -50,11 +41,8 @@ def test_n_steps_and_the_rest_are_the_run_that_never_stopped(data, tmp_path, mon
     monkeypatch.setattr("tinygrad_nlp.train.examples.fetch", lambda name, **how: pytest.fail(f"fetches {name}"))
     whole, lines = train(name, tmp_path / "whole", data, "--steps", 60)
     train(name, tmp_path / "cut", data, "--steps", 30)  # an epoch has 20 batches
-    assert main(["train", name, "--resume", str(tmp_path / "cut"), "--steps", "60", "--quiet"]) == 0
-    again = load_checkpoint(tmp_path / "cut")
-    for part in ("model", "optimizer", "random", "cursor", "step", "val_loss"):
-        assert leaves(again[part]) == leaves(whole[part]), part
-    resumed = RunFolder.existing(str(tmp_path / "cut")).read_metrics()
+    again, resumed = trained(name, "--resume", tmp_path / "cut", "--steps", 60)
+    assert_same_run(again, whole)
     assert [line["train_loss"] for line in resumed] == [line["train_loss"] for line in lines]
     measure, least = ("val_accuracy", 0.6) if name == "window-scorer" else ("val_f1", 0.8)
     assert lines[-1][measure] == resumed[-1][measure] > least
