@@ -11,7 +11,7 @@ import time
 
 from benchmarks.hot_path import NAMES
 
-MODELS = (*NAMES, "gpt")
+MODELS = (*NAMES, "gpt", "language_model")
 QUICK = [[name, "--quick"] for name in (*MODELS, "tape")]
 ALL = [
     *([name, *threads] for name in MODELS for threads in ([], ["--threads", "1"])),

@@ -26,7 +26,7 @@ from benchmarks.compare import RESULTS, machine, processor, save
 from benchmarks.libraries import PEERS
 from benchmarks.tables import digits
 
-NAMES = (*hot_path.NAMES, "gpt", "tape")
+NAMES = (*hot_path.NAMES, "gpt", "language_model", "tape")
 PROCESSES = 5
 
 

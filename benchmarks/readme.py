@@ -93,6 +93,15 @@ def gpt() -> str:
     return "\n".join([*markdown(text), "", caption(data)])
 
 
+def language_model() -> str:
+    """A training step on every machine that it was measured on."""
+    text = []
+    for file in sorted(RESULTS.glob("*/language_model*.json"), key=lambda f: (f.parent, len(f.name))):
+        data = json.loads(file.read_text())
+        text += [*markdown(lines(data)), "", caption(data), ""]
+    return "\n".join(text).rstrip()
+
+
 def model_quality() -> str:
     """Each model's measure here and in PyTorch, over seeds."""
     if not quality.FILE.exists():
@@ -152,7 +161,7 @@ DOCS = README.parent / "docs"
 PAGES: dict[Path, Tables] = {
     README: TABLES,
     DOCS / "gpt-step.md": {"gpt_profile": gpt_profile},
-    DOCS / "models.md": {"quality": model_quality},
+    DOCS / "models.md": {"quality": model_quality, "language_model": language_model},
 } | {ROOT / name / "README.md": {"benchmark": partial(hot_path, name)} for name in HOT_PATHS}
 
 

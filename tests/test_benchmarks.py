@@ -15,7 +15,20 @@ from nlp_kernels import dispatch
 
 import tinygrad_nlp as tn
 from benchmarks import __main__ as all_benchmarks
-from benchmarks import bars, command, compare, figures, gpt, hot_path, libraries, readme, roof, tables, tape
+from benchmarks import (
+    bars,
+    command,
+    compare,
+    figures,
+    gpt,
+    hot_path,
+    language_model,
+    libraries,
+    readme,
+    roof,
+    tables,
+    tape,
+)
 
 ARRAYS = {
     "adamw": ("theta", "m", "v"),
@@ -314,8 +327,10 @@ def test_every_bar_has_a_row_in_its_benchmark():
         assert benchmark(name).bars.keys() <= set(benchmark(name).sizes)
 
 
-def test_the_gpt_and_the_tape_run(results, capsys):
+def test_the_models_and_the_tape_run(results, capsys):
     peers = tuple(name for name in PEERS if name == "torch")
+    (row,) = language_model.main(["--quick", "--threads", "1"]).values()
+    assert tuple(row) == ("ours", *peers)
     (row,) = gpt.main(["--quick", "--threads", "1"]).values()
     assert tuple(row) == ("ours", "reference", *peers)
     assert all(tuple(row) == ("ours", *peers) for row in tape.main(["--quick"]).values())
