@@ -154,11 +154,11 @@ def _spread_out(block, a):
 
 @device
 def _multiply(c, a, panels, edge, add):
-    """C (+)= A B, the inner axis KC at a time."""
+    """C (+)= A B, about KC of the inner axis at a time: parts of one size, as each reads and writes all of C."""
     (M, N), K, R = c.shape, a.shape[1], panels.shape[2]
-    P = N // R
-    for k in range(0, max(K, 1), KC):
-        microkernel.product(c[:, : P * R], a[:, k : k + KC], panels[:P, k : k + KC], add or k > 0)
+    P, depth = N // R, max(1, -(-K // max(1, (K + KC // 2) // KC)))
+    for k in range(0, max(K, 1), depth):
+        microkernel.product(c[:, : P * R], a[:, k : k + depth], panels[:P, k : k + depth], add or k > 0)
     if P * R < N:
         lanes = microkernel.lanes_of(c)
         microkernel.product(edge[:M, : R if lanes < N - P * R else lanes], a, panels[P], False)
