@@ -2,6 +2,7 @@
 
 python -m benchmarks.quality                        every case, three seeds each; about an hour on two cores
 python -m benchmarks.quality --case subj            one; --seeds 1 2: other seeds; --quick: two steps, nothing saved
+python -m benchmarks.quality --steps 500            fewer steps than the defaults, nothing saved
 python -m benchmarks.quality --jobs 1               one run at a time, on all cores (default: a run on each core)
 
 What is done already is kept, so that a run that was stopped goes on.
@@ -131,10 +132,11 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--case", nargs="*", choices=CASES, default=list(CASES))
     options.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     options.add_argument("--jobs", type=int, default=os.cpu_count())
+    options.add_argument("--steps", type=int)
     options.add_argument("--quick", action="store_true")
     args = options.parse_args(argv)
-    rows = json.loads(FILE.read_text()) if FILE.exists() and not args.quick else {}
-    seeds, steps = ([0], 2) if args.quick else (args.seeds, None)
+    seeds, steps = ([0], 2) if args.quick else (args.seeds, args.steps)
+    rows = json.loads(FILE.read_text()) if FILE.exists() and steps is None else {}
     wanted = [(name, who, seed) for name in args.case for seed in seeds for who in WHO]
     missing = [key for key in wanted if str(key[2]) not in rows.get(key[0], {}).get(key[1], {})]
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
@@ -145,7 +147,7 @@ def main(argv: list[str] | None = None) -> None:
             name, who, seed = runs[done]
             rows.setdefault(name, {}).setdefault(who, {})[str(seed)] = done.result()
             print(f"{name:<20}{WHO[who]:<14}seed {seed}  {CASES[name].measure} {done.result():.4f}", flush=True)
-            if not args.quick:
+            if steps is None:
                 FILE.write_text(json.dumps(rows, indent=1) + "\n")
     print("\n".join(markdown(table({name: rows[name] for name in args.case}))))
 
