@@ -138,6 +138,8 @@ def main(argv: list[str] | None = None) -> None:
     seeds, steps = ([0], 2) if args.quick else (args.seeds, args.steps)
     rows = json.loads(FILE.read_text()) if FILE.exists() and steps is None else {}
     wanted = [(name, who, seed) for name in args.case for seed in seeds for who in WHO]
+    for case in (CASES[name] for name in args.case):
+        find(case.model)[2].fetch_data(case.settings["data"], quiet=False)  # once, before the processes
     missing = [key for key in wanted if str(key[2]) not in rows.get(key[0], {}).get(key[1], {})]
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}  # of the processes that follow
