@@ -1,6 +1,9 @@
 // Arithmetic and memory intrinsics. Approximate ones are exact here: their last bits are the GPU's own.
 #pragma once
 
+using std::abs, std::cos, std::exp, std::exp2, std::fabs, std::fma, std::fmax, std::fmin, std::isfinite, std::isinf;
+using std::isnan, std::log, std::log1p, std::log2, std::pow, std::sin, std::sqrt, std::tanh;
+
 inline float __expf(float x) { return expf(x); }
 inline float __exp10f(float x) { return exp10f(x); }
 inline float __logf(float x) { return logf(x); }

@@ -42,6 +42,8 @@ inline std::string name_global(const Array& a, const char* address) {
 }
 
 inline void access_global(const char* address, size_t bytes, Access kind, const void* pc) {
+  if (address < current->stack && address >= current->stack - stack_slack)
+    fail("%s uses more than %zu KiB of local memory", describe(current).c_str(), stack_bytes >> 10);
   Array* a = array_of(address);
   if (!a)
     fail("bad pointer: %s %s address %p at %s, which is in no array of the launch", describe(current).c_str(),

@@ -15,7 +15,8 @@
 
 namespace simulator {
 
-constexpr size_t stack_bytes = 128 << 10;
+constexpr size_t stack_bytes = 512 << 10;   // a thread's local memory: as much as CUDA allows; pages come when touched
+constexpr size_t stack_slack = 1 << 20;     // below, for those that use more, until it is noticed
 constexpr size_t arena_bytes = 512 << 10;   // one block's shared memory, with room between its variables
 constexpr size_t shared_limit = 227 << 10;  // of the largest GPU
 constexpr size_t static_limit = 48 << 10;
