@@ -20,7 +20,7 @@ class Usage:
     spills: int
 
 
-class NotThere(Exception):
+class NotThereError(Exception):
     """The compiler is not installed."""
 
 
@@ -33,7 +33,7 @@ def library() -> ctypes.CDLL:
             found = ctypes.CDLL(str(nvrtc))
             found.nvrtcGetErrorString.restype = ctypes.c_char_p
             return found
-    raise NotThere("NVRTC is not installed: pip install nvidia-cuda-nvrtc")
+    raise NotThereError("NVRTC is not installed: pip install nvidia-cuda-nvrtc")
 
 
 def compile_source(code: str, options: tuple[str, ...], names: tuple[str, ...], architecture: str) -> dict[str, Usage]:
@@ -64,8 +64,8 @@ def _log(nvrtc: ctypes.CDLL, program: ctypes.c_void_p) -> str:
 def _lowered(nvrtc: ctypes.CDLL, program: ctypes.c_void_p, name: str) -> str:
     mangled = ctypes.c_char_p()
     status = nvrtc.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(mangled))
-    assert status == 0 and mangled.value, f"there is no kernel {name}"
-    return mangled.value.decode()
+    assert status == 0, f"there is no kernel {name}"
+    return (mangled.value or b"").decode()
 
 
 def _usages(log: str) -> dict[str, Usage]:

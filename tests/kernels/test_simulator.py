@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 from nlp_kernels.dispatch import ROOT
-from nlp_kernels.simulator import ORDERS, RawModule, SimulatorError, every_order, simulate, simulating
+from nlp_kernels.simulator import (
+    ORDERS,
+    RawModule,
+    SimulatorError,
+    SimulatorMissingError,
+    build,
+    every_order,
+    simulate,
+    simulating,
+)
 from simulated import body, needs_simulator, result, run
 
 pytestmark = needs_simulator()
@@ -346,3 +355,35 @@ def test_a_source_that_does_not_compile_is_named_with_its_line():
 def test_an_unknown_order_is_refused(order):
     with pytest.raises(SimulatorError, match="no thread order"), simulate(order):
         pass
+
+
+@pytest.mark.parametrize(
+    ("function", "patch", "message"),
+    [
+        ("compiler", {"shutil.which": lambda name: None}, r"g\+\+, which is not there: apt-get install g\+\+"),
+        ("headers", {"_header_folders": lambda: ()}, "pip install nvidia-cuda-runtime nvidia-cuda-crt"),
+        ("compiler", {"platform.machine": lambda: "aarch64"}, "runs on x86-64 Linux, this is linux aarch64"),
+    ],
+)
+def test_what_is_missing_is_named_with_how_to_get_it(monkeypatch, function, patch, message):
+    for target, replacement in patch.items():
+        monkeypatch.setattr(f"nlp_kernels.simulator.build.{target}", replacement)
+    with pytest.raises(SimulatorMissingError, match=message):
+        getattr(build, function).__wrapped__()
+
+
+def test_a_key_holds_all_that_a_library_is_made_of(monkeypatch, tmp_path):
+    """Another source, flag or header is another library; the same ones are compiled once."""
+    monkeypatch.setenv("TINYGRAD_NLP_CACHE", str(tmp_path))
+    compiled = []
+    monkeypatch.setattr(build, "_compile", lambda arguments: (compiled.append(arguments), _touch(arguments)))
+    first = build.library("int a;")
+    assert build.library("int a;") == first
+    assert build.library("int b;") != first
+    monkeypatch.setattr(build, "INSTRUMENTED", (*build.INSTRUMENTED, "-g"))
+    assert build.library("int a;") != first
+    assert sum("-c" in arguments for arguments in compiled) == 4  # the runtime once, three sources
+
+
+def _touch(arguments):
+    open(arguments[arguments.index("-o") + 1], "w").close()

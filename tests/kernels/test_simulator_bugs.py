@@ -128,71 +128,193 @@ def test_the_kernels_are_right(code, order):
 THREAD = r"thread \(\d+, 0, 0\) of block \(\d, 0, 0\)"
 PLANTED = {
     # global memory
-    "one element too far": (REVERSE, "if (i < n) y", "if (i <= n) y", r"out of bounds: thread \(36, 0, 0\) of block "
-                            r"\(1, 0, 0\) writes y\[100\] at kernel.cu:7, but y has 100 elements"),
+    "one element too far": (
+        REVERSE,
+        "if (i < n) y",
+        "if (i <= n) y",
+        r"out of bounds: thread \(36, 0, 0\) of block "
+        r"\(1, 0, 0\) writes y\[100\] at kernel.cu:7, but y has 100 elements",
+    ),
     "before the first": (REVERSE, "x[i]", "x[i - 1]", r"out of bounds: thread .* reads x\[-1\] at kernel.cu:4"),
     "a row too far": (REVERSE, "y[i] =", "y[i + 1000000] =", r"writes y\[10000\d+\] at kernel.cu:7, but y has 100"),
-    "no bound at all": (VECTORS, "if (i < n)", "i += 4;", rf"out of bounds: {THREAD} (reads|writes) 4 elements from [xy]\[128\]"),
-    "a misaligned vector": (VECTORS, "(x + i)", "(x + i + 1)", r"misaligned: .* the address of x\[\d+\] as 'const "
-                            r"struct Four' at kernel.cu:4, which needs a multiple of 16 bytes"),
+    "no bound at all": (
+        VECTORS,
+        "if (i < n)",
+        "i += 4;",
+        rf"out of bounds: {THREAD} (reads|writes) 4 elements from [xy]\[128\]",
+    ),
+    "a misaligned vector": (
+        VECTORS,
+        "(x + i)",
+        "(x + i + 1)",
+        r"misaligned: .* the address of x\[\d+\] as 'const "
+        r"struct Four' at kernel.cu:4, which needs a multiple of 16 bytes",
+    ),
     "a null pointer": (SUM, "x[128 * round + t]", "(x + t == y ? x : nullptr)[round]", "bad pointer: .* kernel.cu:5"),
-    "every thread writes one element": (SUM, "if (t == 0) y", "y", r"race: .* writes y\[0\] at kernel.cu:10, which "
-                                        rf"{THREAD} wrote at kernel.cu:10, and no barrier lies between"),
+    "every thread writes one element": (
+        SUM,
+        "if (t == 0) y",
+        "y",
+        r"race: .* writes y\[0\] at kernel.cu:10, which "
+        rf"{THREAD} wrote at kernel.cu:10, and no barrier lies between",
+    ),
     "two blocks write one element": (SUM, "y[round] = all", "y[round] += all", None),
     # shared memory
-    "past its end": (REVERSE, "row[63 - t]", "row[64 - t]", r"out of bounds: thread \(0, 0, 0\) .* reads row\[64\] in "
-                     r"shared memory at kernel.cu:6, but row has 64 elements of 4 bytes"),
-    "an element that is not written": (REVERSE, "row[t] =", "if (t) row[t] =", r"unwritten: thread \(63, 0, 0\) .* "
-                                       r"reads row\[0\] in shared memory at kernel.cu:6"),
+    "past its end": (
+        REVERSE,
+        "row[63 - t]",
+        "row[64 - t]",
+        r"out of bounds: thread \(0, 0, 0\) .* reads row\[64\] in "
+        r"shared memory at kernel.cu:6, but row has 64 elements of 4 bytes",
+    ),
+    "an element that is not written": (
+        REVERSE,
+        "row[t] =",
+        "if (t) row[t] =",
+        r"unwritten: thread \(63, 0, 0\) .* "
+        r"reads row\[0\] in shared memory at kernel.cu:6",
+    ),
     "counters that start anywhere": (COUNT, "if (t < 8) counts[t] = 0;", "", r"unwritten: .* reads counts\[\d\]"),
     "more than there is": (SUM, "part[4]", "part[20000]", "part: 80000 bytes of static shared memory"),
     # missing barriers
-    "no barrier after the write": (SUM, "    __syncthreads();\n    float", "    float", r"(race|unwritten): .* reads "
-                                   r"part\[\d\] in shared memory at kernel.cu:8"),
-    "no barrier before the next write": (SUM, "all;\n    __syncthreads();", "all;", r"race: .* writes part\[\d\] in "
-                                         r"shared memory at kernel.cu:7, which .* read"),
-    "a warp's barrier for the block's": (SUM, "    __syncthreads();\n    float", "    __syncwarp();\n    float",
-                                         r"(race|unwritten): .* reads part"),
-    "lanes of a warp without a barrier": (REVERSE, "__syncthreads();", "if (t >= 64) __syncwarp();",
-                                          r"(race|unwritten): .* row\[\d+\] in shared memory"),
-    "a counter without atomics": (COUNT, "atomicAdd(&counts[x[blockIdx.x * 64 + t]], 1);",
-                                  "counts[x[blockIdx.x * 64 + t]]++;", r"race: .* (reads|writes) counts\[\d\]"),
-    "an atomic beside a plain access": (COUNT, "if (t < 8) atomicAdd(&y[t], counts[t]);",
-                                        "if (t < 16) { if (t < 8) y[t] = 0; else atomicAdd(&y[t - 8], 1); }", "race: "),
-    "no grid barrier": (GRID, "  cooperative_groups::this_grid().sync();\n  float", "  float",
-                        r"race: .* y\[\d+\] at kernel.cu:[45]"),
+    "no barrier after the write": (
+        SUM,
+        "    __syncthreads();\n    float",
+        "    float",
+        r"(race|unwritten): .* reads "
+        r"part\[\d\] in shared memory at kernel.cu:8",
+    ),
+    "no barrier before the next write": (
+        SUM,
+        "all;\n    __syncthreads();",
+        "all;",
+        r"race: .* writes part\[\d\] in "
+        r"shared memory at kernel.cu:7, which .* read",
+    ),
+    "a warp's barrier for the block's": (
+        SUM,
+        "    __syncthreads();\n    float",
+        "    __syncwarp();\n    float",
+        r"(race|unwritten): .* reads part",
+    ),
+    "lanes of a warp without a barrier": (
+        REVERSE,
+        "__syncthreads();",
+        "if (t >= 64) __syncwarp();",
+        r"(race|unwritten): .* row\[\d+\] in shared memory",
+    ),
+    "a counter without atomics": (
+        COUNT,
+        "atomicAdd(&counts[x[blockIdx.x * 64 + t]], 1);",
+        "counts[x[blockIdx.x * 64 + t]]++;",
+        r"race: .* (reads|writes) counts\[\d\]",
+    ),
+    "an atomic beside a plain access": (
+        COUNT,
+        "if (t < 8) atomicAdd(&y[t], counts[t]);",
+        "if (t < 16) { if (t < 8) y[t] = 0; else atomicAdd(&y[t - 8], 1); }",
+        "race: ",
+    ),
+    "no grid barrier": (
+        GRID,
+        "  cooperative_groups::this_grid().sync();\n  float",
+        "  float",
+        r"race: .* y\[\d+\] at kernel.cu:[45]",
+    ),
     # divergence and deadlocks
-    "a barrier in a branch": (SUM, "    __syncthreads();\n    float", "    if (t < 64) __syncthreads();\n    float",
-                              r"divergent barrier: .* __syncthreads at kernel.cu:8"),
-    "another barrier in each branch": (SUM, "    __syncthreads();\n    float", "    if (t < 64) __syncthreads();\n"
-                                       "    else __syncthreads();\n    float", r"divergent barrier: .* reaches "
-                                       r"__syncthreads at kernel.cu:[89], but \d+ threads of its block wait in"),
-    "a return before the barrier": (REVERSE, "  row[t]", "  if (i >= n) return;\n  row[t]", "divergent barrier: .*"
-                                    r"(returns, but \d+ threads wait for it|threads of its block have returned)"),
-    "a shuffle in a branch": (SUM, "for (int o", "if (t < 16) for (int o", r"(?s)(divergent warp|deadlock): .*__shfl_xor_sync at kernel.cu:6"),
-    "a mask without the caller": (SUM, "0xffffffffu, s, o", "0x0000ffffu, s, o", "mask 0000ffff(, 32 lanes| "
-                                  r"does not name lane \d+, which calls it)"),
-    "a lane that takes no part": (SUM, "__shfl_xor_sync(0xffffffffu, s, o)", "(t % 32 < 16 ? __shfl_xor_sync("
-                                  "0x0000ffffu, s, 16) : 0.0f)", r"reads the value of lane \d+, which takes no part"),
-    "a shuffle beside a vote": (SUM, "float all", "if (t % 2) __any_sync(0xffffffffu, 1); else __syncwarp();\n"
-                                "    float all", "divergent warp: .* but lane .* waits for it in"),
-    "a spin on what nobody writes": (SUM, "    if (t == 0) y", "    while (x[0] == *(volatile const float*)x) { }\n"
-                                     "    if (t == 0) y", "livelock: threads wait for a value that nobody writes"),
-    "a grid barrier in one block": (GRID, "  float other", "  if (blockIdx.x == 0) cooperative_groups::this_grid()."
-                                    "sync();\n  float other", r"divergent barrier: .* grid.sync|race: .* reads y"),
+    "a barrier in a branch": (
+        SUM,
+        "    __syncthreads();\n    float",
+        "    if (t < 64) __syncthreads();\n    float",
+        r"divergent barrier: .* __syncthreads at kernel.cu:8",
+    ),
+    "another barrier in each branch": (
+        SUM,
+        "    __syncthreads();\n    float",
+        "    if (t < 64) __syncthreads();\n    else __syncthreads();\n    float",
+        r"divergent barrier: .* reaches "
+        r"__syncthreads at kernel.cu:[89], but \d+ threads of its block wait in",
+    ),
+    "a return before the barrier": (
+        REVERSE,
+        "  row[t]",
+        "  if (i >= n) return;\n  row[t]",
+        "divergent barrier: .*"
+        r"(returns, but \d+ threads wait for it|threads of its block have returned)",
+    ),
+    "a shuffle in a branch": (
+        SUM,
+        "for (int o",
+        "if (t < 16) for (int o",
+        r"(?s)(divergent warp|deadlock): .*__shfl_xor_sync at kernel.cu:6",
+    ),
+    "a mask without the caller": (
+        SUM,
+        "0xffffffffu, s, o",
+        "0x0000ffffu, s, o",
+        "mask 0000ffff(, 32 lanes| "
+        r"does not name lane \d+, which calls it)",
+    ),
+    "a lane that takes no part": (
+        SUM,
+        "__shfl_xor_sync(0xffffffffu, s, o)",
+        "(t % 32 < 16 ? __shfl_xor_sync(0x0000ffffu, s, 16) : 0.0f)",
+        r"reads the value of lane \d+, which takes no part",
+    ),
+    "a shuffle beside a vote": (
+        SUM,
+        "float all",
+        "if (t % 2) __any_sync(0xffffffffu, 1); else __syncwarp();\n    float all",
+        "divergent warp: .* but lane .* waits for it in",
+    ),
+    "a spin on what nobody writes": (
+        SUM,
+        "    if (t == 0) y",
+        "    while (x[0] == *(volatile const float*)x) { }\n    if (t == 0) y",
+        "livelock: threads wait for a value that nobody writes",
+    ),
+    "a grid barrier in one block": (
+        GRID,
+        "  float other",
+        "  if (blockIdx.x == 0) cooperative_groups::this_grid().sync();\n  float other",
+        r"divergent barrier: .* grid.sync|race: .* reads y",
+    ),
     # clusters and copies
-    "no cluster barrier after the write": (CLUSTER, "blockIdx.x;\n  ptx::cluster_sync();", "blockIdx.x;",
-                                           r"(unwritten|race): .* reads mine\[\d+\] in shared memory"),
+    "no cluster barrier after the write": (
+        CLUSTER,
+        "blockIdx.x;\n  ptx::cluster_sync();",
+        "blockIdx.x;",
+        r"(unwritten|race): .* reads mine\[\d+\] in shared memory",
+    ),
     "a block leaves while it is read": (CLUSTER, "[threadIdx.x];\n  ptx::cluster_sync();", "[threadIdx.x];", None),
-    "a rank outside the cluster": (CLUSTER, "1 - ptx", "2 + ptx", r"maps shared memory of block [23] of a cluster of 2"),
-    "a copy not waited for": (COPY, "ptx::copy_wait<1>();", "", r"unfinished copy: .* reads ring\[\d+\] at kernel.cu:\d+"
-                              " before the asynchronous copy to it was waited for"),
+    "a rank outside the cluster": (
+        CLUSTER,
+        "1 - ptx",
+        "2 + ptx",
+        r"maps shared memory of block [23] of a cluster of 2",
+    ),
+    "a copy not waited for": (
+        COPY,
+        "ptx::copy_wait<1>();",
+        "",
+        r"unfinished copy: .* reads ring\[\d+\] at kernel.cu:\d+"
+        " before the asynchronous copy to it was waited for",
+    ),
     "one group too few waited for": (COPY, "copy_wait<1>", "copy_wait<2>", "unfinished copy: .* reads ring"),
-    "copies left open": (COPY, "  ptx::copy_wait<0>();", "  ptx::copy_async<4>(&ring[0][t], x); ptx::copy_commit();",
-                         r"unfinished copy: .* returns without waiting for 1 asynchronous copies"),
+    "copies left open": (
+        COPY,
+        "  ptx::copy_wait<0>();",
+        "  ptx::copy_async<4>(&ring[0][t], x); ptx::copy_commit();",
+        r"unfinished copy: .* returns without waiting for 1 asynchronous copies",
+    ),
     "a misaligned copy": (COPY, "&x[4 * t]", "&x[4 * t + 1]", "misaligned: .* copies 16 bytes in copy_async at kernel"),
-    "a copy that others read too soon": (COPY, "    __syncthreads();\n", "", "(race|unfinished copy|unwritten): .* reads ring"),
-}  # fmt: skip
+    "a copy that others read too soon": (
+        COPY,
+        "    __syncthreads();\n",
+        "",
+        "(race|unfinished copy|unwritten): .* reads ring",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", [name for name, bug in PLANTED.items() if bug[3]])

@@ -46,12 +46,12 @@ class Source:
         library = "numpy" if type(x) is np.ndarray else "cupy"
         return self._kernel(instance, np.dtype(x.dtype), library)
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019  sources live as long as the program
+    @functools.cache  # noqa: B019  sources live as long as the program
     def _kernel(self, instance: str, dtype: np.dtype, library: str) -> Any:
         name = self.names(dtype)[self.instances.index(instance)]
         return self._module(dtype, library).get_function(name)
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019
+    @functools.cache  # noqa: B019
     def _module(self, dtype: np.dtype, library: str) -> Any:
         module: Any = simulator.RawModule if library == "numpy" else import_module("cupy").RawModule
         return module(code=self.code, options=self.options, name_expressions=self.names(dtype))

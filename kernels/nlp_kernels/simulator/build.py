@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 GET_COMPILER = "apt-get install g++ (or your system's package of GCC)"
 GET_HEADERS = "pip install nvidia-cuda-runtime nvidia-cuda-crt"
 FLAGS = ("-std=c++17", "-O2", "-g1", "-gdwarf-4", "-fPIC", "-fvisibility=hidden", "-w")
-# Before each access the compiler calls a function of the name that ThreadSanitizer has: here it is the simulator's, which
-# knows all arrays. (AddressSanitizer's instrumentation would do, but leaves out the store of `x[i]++`.)
+# Before each access the compiler calls a function of the name that ThreadSanitizer has: here it is the simulator's,
+# which knows all arrays. (AddressSanitizer's instrumentation would do, but leaves out the store of `x[i]++`.)
 INSTRUMENTED = (
     "-fsanitize=thread",
     "-fsanitize=alignment",
