@@ -1,7 +1,7 @@
 // Softmax and log-softmax over the rows of (N, C). README.md has the equations.
 //
-// A row of up to GROUP x ITEMS columns is read once, kept in registers, and written once: a warp has a row of up to 1024
-// columns, a block of 512 threads one of up to 16384. Longer rows are read twice: once for the maximum and the sum of
+// A row of up to GROUP x ITEMS columns is read once, kept in registers, and written once: a warp has a row of up to 4 KiB,
+// a block of 512 threads one of up to 64 KiB (backward, where two are kept, half of that). Longer rows are read twice: once for the maximum and the sum of
 // exponentials, which each thread keeps up to date together, and once for the result. Memory moves 2 N C numbers
 // forward (3 for long rows) and 3 N C backward (5).
 //

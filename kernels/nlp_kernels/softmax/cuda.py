@@ -4,13 +4,13 @@ import numpy as np
 
 from nlp_kernels.common.cuda import Source, blocks, empty_like, serves, width
 
-# threads and values each for a row, shortest first; longer rows: a block goes round
-FORWARD, BACKWARD, LONG = ((32, 8), (32, 32), (512, 32)), ((32, 8), (32, 16), (512, 16)), 512
+# threads, and bytes each has of a row in registers, shortest rows first; longer rows: a block goes round
+FORWARD, BACKWARD, LONG = ((32, 32), (32, 128), (512, 128)), ((32, 32), (32, 64), (512, 64)), 512
 
 SOURCE = Source(
     __file__,
-    *(f"softmax_forward<T, {g}, {i}, {w}>" for g, i in FORWARD for w in (1, "16 / sizeof(T)")),
-    *(f"softmax_backward<T, {g}, {i}, {w}>" for g, i in BACKWARD for w in (1, "16 / sizeof(T)")),
+    *(f"softmax_forward<T, {g}, {b} / sizeof(T), {w}>" for g, b in FORWARD for w in (1, "16 / sizeof(T)")),
+    *(f"softmax_backward<T, {g}, {b} / sizeof(T), {w}>" for g, b in BACKWARD for w in (1, "16 / sizeof(T)")),
     f"softmax_forward_long<T, {LONG}>",
     f"softmax_backward_long<T, {LONG}>",
 )
@@ -39,9 +39,9 @@ def _launch(name, plans, arrays, keep, temperature, log):
     if x.size == 0:
         return
     wide = "1" if width(C, *arrays) == 1 else "16 / sizeof(T)"
-    for group, items in plans:
-        if group * items >= C:
-            instance = f"{name}<T, {group}, {items}, {wide}>"
+    for group, held in plans:
+        if group * held >= C * x.itemsize:
+            instance = f"{name}<T, {group}, {held} / sizeof(T), {wide}>"
             break
     else:
         group, instance = LONG, f"{name}_long<T, {LONG}>"
