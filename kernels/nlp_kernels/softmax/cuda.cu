@@ -1,9 +1,11 @@
 // Softmax and log-softmax over the rows of (N, C). README.md has the equations.
 //
-// A row of up to GROUP x ITEMS columns is read once, kept in registers, and written once: a warp has a row of up to 4 KiB,
-// a block of 512 threads one of up to 64 KiB (backward, where two are kept, half of that). Longer rows are read twice: once for the maximum and the sum of
-// exponentials, which each thread keeps up to date together, and once for the result. Memory moves 2 N C numbers
-// forward (3 for long rows) and 3 N C backward (5).
+// A row of up to GROUP x ITEMS columns is read once, kept in registers, and written once: a warp has a row of up to
+// 2 KiB, a block of 512 threads one of up to 32 KiB (backward, where two are kept, half of that). Longer rows are read
+// twice: once for the maximum and the sum of exponentials, which each thread keeps up to date together, and once for
+// the result. Memory moves 2 N C numbers forward (3 for long rows) and 3 N C backward (5).
+//
+// One block to a processor is the least that is asked for: told nothing, the compiler spills to fit more.
 //
 // keep[n * keep_row + c * keep_column] is the mask, strides 0 where it has one row or one column; null: all are kept.
 #include "../common/rows.cuh"
@@ -22,9 +24,9 @@ __device__ __forceinline__ T finite_or_zero(T m) {
 }
 
 template <typename T, int GROUP, int ITEMS, int WIDTH>
-__global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP)
-    softmax_forward(T* __restrict__ y /* (N, C) */, const T* __restrict__ x /* (N, C) */, const bool* keep, int keep_row,
-                    int keep_column, long long N, int C, T scale, bool log_) {
+__global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP, 1)
+    softmax_forward(T* __restrict__ y /* (N, C) */, const T* __restrict__ x /* (N, C) */, const bool* keep,
+                    int keep_row, int keep_column, long long N, int C, T scale, bool log_) {
   const int t = threadIdx.x % GROUP;
   const Mask kept{keep, keep_row, keep_column};
   for_rows<GROUP>(N, [&](long long n) {
@@ -51,7 +53,7 @@ __global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP)
 
 // Rows of any length, by a block each: the maximum so far, and the sum of exponentials relative to it.
 template <typename T, int GROUP>
-__global__ void __launch_bounds__(GROUP)
+__global__ void __launch_bounds__(GROUP, 1)
     softmax_forward_long(T* __restrict__ y /* (N, C) */, const T* __restrict__ x /* (N, C) */, const bool* keep,
                          int keep_row, int keep_column, long long N, int C, T scale, bool log_) {
   const Mask kept{keep, keep_row, keep_column};
@@ -84,7 +86,7 @@ __device__ __forceinline__ T gradient(T dy, T y, T sum, T scale, bool log_) {
 }
 
 template <typename T, int GROUP, int ITEMS, int WIDTH>
-__global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP)
+__global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP, 1)
     softmax_backward(T* __restrict__ dx /* (N, C) */, const T* __restrict__ dy /* (N, C) */,
                      const T* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column, long long N,
                      int C, T scale, bool log_) {
@@ -105,7 +107,7 @@ __global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP)
 }
 
 template <typename T, int GROUP>
-__global__ void __launch_bounds__(GROUP)
+__global__ void __launch_bounds__(GROUP, 1)
     softmax_backward_long(T* __restrict__ dx /* (N, C) */, const T* __restrict__ dy /* (N, C) */,
                           const T* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column,
                           long long N, int C, T scale, bool log_) {

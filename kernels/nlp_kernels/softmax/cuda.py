@@ -5,7 +5,7 @@ import numpy as np
 from nlp_kernels.common.cuda import Source, blocks, empty_like, serves, width
 
 # threads, and bytes each has of a row in registers, shortest rows first; longer rows: a block goes round
-FORWARD, BACKWARD, LONG = ((32, 32), (32, 128), (512, 128)), ((32, 32), (32, 64), (512, 64)), 512
+FORWARD, BACKWARD, LONG = ((32, 16), (32, 64), (512, 64)), ((32, 16), (32, 32), (512, 32)), 512
 
 SOURCE = Source(
     __file__,

@@ -1,4 +1,4 @@
-// CUDA C++ for the system's compiler: included before a kernel's source, and enough of CUDA for it to compile unchanged.
+// CUDA C++ for the system's compiler: included before a kernel's source, enough of CUDA for it to compile unchanged.
 #pragma once
 #include <vector_functions.h>
 #include <vector_types.h>

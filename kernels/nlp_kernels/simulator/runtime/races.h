@@ -44,8 +44,8 @@ inline void release(const void* address) { launch.released[address] = released_b
 
 [[noreturn]] inline void race(const char* now, uint32_t id, const char* then, const void* pc, const void* then_pc,
                               const std::string& what) {
-  fail("race: %s %s %s at %s, which %s %s%s%s, and no barrier lies between", describe(current).c_str(), now, what.c_str(),
-       describe_code(pc).c_str(), describe(launch.fibers[id]).c_str(), then, then_pc ? " at " : "",
+  fail("race: %s %s %s at %s, which %s %s%s%s, and no barrier lies between", describe(current).c_str(), now,
+       what.c_str(), describe_code(pc).c_str(), describe(launch.fibers[id]).c_str(), then, then_pc ? " at " : "",
        then_pc ? describe_code(then_pc).c_str() : "");
 }
 

@@ -21,7 +21,8 @@ static void thread_body() {
 }
 
 static void start_fiber(Fiber& f, unsigned id, const Known& nothing) {
-  while (stacks.size() <= id) stacks.push_back(map_memory(stack_slack + stack_bytes, PROT_READ | PROT_WRITE) + stack_slack);
+  while (stacks.size() <= id)
+    stacks.push_back(map_memory(stack_slack + stack_bytes, PROT_READ | PROT_WRITE) + stack_slack);
   f.id = id;
   f.stack = stacks[id];
   *reinterpret_cast<uint64_t*>(f.stack) = stack_canary;

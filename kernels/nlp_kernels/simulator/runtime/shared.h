@@ -1,4 +1,4 @@
-// Shared memory: each block has an arena; a variable lies at the same place in all of them, with unused bytes around it.
+// Shared memory: each block has an arena; a variable lies at the same place in all, with unused bytes around it.
 #pragma once
 #include "races.h"
 #include "scheduler.h"

@@ -31,8 +31,8 @@ inline void check_collective(unsigned mask, const Site& site) {
     if (!g.arrived || (g.mask == mask && same_place(g.site, site)) || !(g.mask & bit(current))) continue;
     if (!(g.arrived & mask)) continue;  // none of those that wait there is waited for here
     std::string other = describe(g.site);
-    fail("divergent warp: %s reaches %s (mask %08x), but lane %d of its warp waits for it in %s (mask %08x)", me.c_str(),
-         here.c_str(), mask, __builtin_ctz(g.arrived), other.c_str(), g.mask);
+    fail("divergent warp: %s reaches %s (mask %08x), but lane %d of its warp waits for it in %s (mask %08x)",
+         me.c_str(), here.c_str(), mask, __builtin_ctz(g.arrived), other.c_str(), g.mask);
   }
 }
 
