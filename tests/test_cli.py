@@ -103,7 +103,16 @@ def test_the_module_is_the_command():
 def test_doctor_shows_versions_and_what_is_missing(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    for words in ("Python", "BLAS", "BLAS threads", "cupy", "NVIDIA", "Everything needed is here"):
+    for words in (
+        "Python",
+        "BLAS",
+        "BLAS threads",
+        "cupy",
+        "C++ compiler",
+        "CUDA headers",
+        "NVIDIA",
+        "Everything needed is here",
+    ):
         assert words in out
 
 

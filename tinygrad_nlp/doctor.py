@@ -30,6 +30,7 @@ def report() -> int:
         "CPU kernels": list(_kernels()),
         "Needed packages": [_needed(name) for name in NEEDED],
         "Optional packages": [_optional(name, *about) for name, about in OPTIONAL.items()],
+        "CUDA kernels on the CPU": list(_simulator()),
         "GPU": list(_gpu()),
     }
     for title, rows in sections.items():
@@ -120,6 +121,17 @@ def _version(name: str) -> str:
 
 
 _distributions = functools.cache(importlib.metadata.packages_distributions)  # import name: who brings it
+
+
+def _simulator() -> Iterator[Row]:
+    """What the simulator of CUDA kernels needs: a C++ compiler and CUDA's headers."""
+    from nlp_kernels.simulator import SimulatorMissingError, build
+
+    for what, find in {"C++ compiler": build.compiler_version, "CUDA headers": build.headers}.items():
+        try:
+            yield "✓", what, str(find())
+        except SimulatorMissingError as error:
+            yield "–", what, str(error)
 
 
 def _gpu() -> Iterator[Row]:

@@ -9,13 +9,16 @@ reference supports everything, so it needs no `supports` and comes last. One tha
 import functools
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
+from nlp_kernels import simulator
 from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
@@ -64,8 +67,13 @@ def forced(hot_path: str) -> str | None:
     return (names.get(hot_path) or names.get("*")) if names else None
 
 
-def use_backend(name: str, hot_path: str | None = None) -> AbstractContextManager[None]:
+def use_backend(
+    name: str, hot_path: str | None = None, *, simulate: bool | str = False
+) -> AbstractContextManager[None]:
     """Force a backend inside a `with` block, for one hot path or for all; context-local (threads, async tasks).
+
+    `use_backend("cuda", simulate=True)` runs the CUDA kernels on NumPy arrays, in the simulator, a thread at a time;
+    simulate may also name the order of the threads: "forward" (True), "reverse" or "random:SEED".
 
     Raises BackendError for a name that no hot path has, at once; `select` raises where the backend cannot serve.
 
@@ -79,7 +87,10 @@ def use_backend(name: str, hot_path: str | None = None) -> AbstractContextManage
         raise BackendError(f"there is no backend {name!r}; there are {', '.join(sorted(known))}")
     if hot_path is not None:
         _modules(hot_path)
-    return _force(name, hot_path)
+    if simulate and name != "cuda":
+        raise BackendError(f'simulate=True is for CUDA kernels: use_backend("cuda", simulate=True), not {name!r}')
+    order = simulator.simulate(simulate if isinstance(simulate, str) else "forward") if simulate else nullcontext()
+    return _force(name, hot_path, order)
 
 
 def register_backend(hot_path: str, name: str, module: Any) -> None:
@@ -150,10 +161,11 @@ def _numba_works() -> bool:
 
 
 @contextmanager
-def _force(name: str, hot_path: str | None) -> Iterator[None]:
+def _force(name: str, hot_path: str | None, order: AbstractContextManager[None]) -> Iterator[None]:
     token = _forced.set({"*": name} if hot_path is None else {**_forced.get(), hot_path: name})
     try:
-        yield
+        with order:
+            yield
     finally:
         _forced.reset(token)
 
@@ -161,6 +173,8 @@ def _force(name: str, hot_path: str | None) -> Iterator[None]:
 def _refusal(hot_path, name, module, x):
     lack = "which it does not have" if module is None else "which does not support this array"
     there = ", ".join(_modules(hot_path))
+    if name == "cuda" and module is not None and type(x) is np.ndarray and not simulator.simulating():
+        lack += ' (NumPy arrays run on it in the simulator: use_backend("cuda", simulate=True))'
     return f"{hot_path}({_describe(x)}): backend {name!r} is forced, {lack}; its backends: {there}"
 
 

@@ -17,7 +17,7 @@ from contract import (
 from hypothesis import given
 from nlp_kernels import dispatch
 
-SERVED = [(path, name) for path in ALL for name in dispatch.backends(path.name) if name != "cuda"]
+SERVED = [(path, name) for path in ALL for name in dispatch.backends(path.name) if name != "cuda"]  # see test_cuda.py
 
 
 def test_every_hot_path_has_its_cases():

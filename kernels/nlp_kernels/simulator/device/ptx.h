@@ -1,0 +1,28 @@
+// What common/ptx.cuh does on a GPU by inline PTX.
+#pragma once
+
+namespace ptx {
+
+template <int bytes>
+inline void copy_async(void* shared, const void* global, bool present = true, SIMULATOR_SITE) {
+  static_assert(bytes == 4 || bytes == 8 || bytes == 16, "cp.async copies 4, 8 or 16 bytes");
+  simulator::copy_async(shared, global, bytes, present ? bytes : 0, SIMULATOR_HERE("copy_async"));
+}
+inline void copy_commit() { simulator::copy_commit(); }
+template <int newest>
+inline void copy_wait() { simulator::copy_wait(newest); }
+
+inline void barrier_sync(int id, int threads, SIMULATOR_SITE) {
+  simulator::barrier(id, static_cast<unsigned>(threads), false, SIMULATOR_HERE("barrier_sync"));
+}
+inline void barrier_arrive(int id, int threads, SIMULATOR_SITE) {
+  simulator::barrier_arrive(id, static_cast<unsigned>(threads), SIMULATOR_HERE("barrier_arrive"));
+}
+
+inline unsigned cluster_rank() { return simulator::cluster_rank(); }
+inline unsigned cluster_size() { return simulator::cluster_size(); }
+inline void cluster_sync(SIMULATOR_SITE) { simulator::cluster_barrier(SIMULATOR_HERE("cluster_sync")); }
+template <class T>
+inline T* map_shared(T* p, unsigned rank) { return static_cast<T*>(simulator::map_shared(p, rank)); }
+
+}  // namespace ptx

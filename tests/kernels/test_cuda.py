@@ -1,0 +1,76 @@
+"""Every CUDA kernel under the contract of all backends, in the simulator: the forward order and three random ones."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from cases import ALL, generators, layouts
+from contract import assert_no_worse_than_the_problem, draw_cotangents, evaluate
+from hypothesis import given, settings
+from nlp_kernels import dispatch, softmax
+from nlp_kernels.errors import BackendError
+from nlp_kernels.simulator import ORDERS, every_order
+from simulated import needs_simulator
+
+pytestmark = needs_simulator()
+SERVED = [path for path in ALL if "cuda" in dispatch.backends(path.name)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("path", SERVED, ids=lambda path: path.name)
+@settings(max_examples=12)
+@given(data=st.data(), rng=generators())
+def test_no_worse_than_the_problem_itself(path, dtype, order, data, rng):
+    case = data.draw(path.cases(dtype))
+    cotangents = tuple(data.draw(layouts(c)) for c in draw_cotangents(path, case, rng))
+    before = [x.copy() for x in (*case.inputs, *cotangents) if x is not None]
+    with dispatch.use_backend("cuda", path.name, simulate=order):
+        ours = evaluate(path.package, path, case, cotangents)
+    given = [x for x in (*case.inputs, *cotangents) if x is not None]
+    assert all(np.array_equal(x, b) for x, b in zip(given, before, strict=True)), "an input was changed"
+    assert all(a.dtype == dtype for a in ours.values() if a.dtype.kind == "f"), "a dtype was not kept"
+    assert_no_worse_than_the_problem(ours, path, case, cotangents)
+
+
+# (rows, columns): every kernel of the launcher, at both widths
+SHAPES = [(5, 8), (3, 255), (2, 256), (3, 300), (2, 1024), (1, 1025), (2, 4100), (1, 8200), (1, 16390)]
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["p", "log"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_softmax_of_rows_of_any_length(shape, log):
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, *shape)).astype(np.float32)
+    keep = rng.random((1, shape[1])) < 0.8
+
+    def run(order):
+        with dispatch.use_backend("cuda", "softmax", simulate=order):
+            y, saved = softmax.forward(x, keep, temperature=0.7, log=log)
+            return y, softmax.backward(dy, x, keep, saved, temperature=0.7, log=log)[0]
+
+    wide = x.astype(np.longdouble)
+    y, _ = softmax.reference.forward(wide, keep, temperature=0.7, log=log)
+    (dx,) = softmax.reference.backward(dy, wide, keep, y, temperature=0.7, log=log)
+    for order in ("forward", "random:1"):
+        ours, dours = run(order)
+        np.testing.assert_allclose(ours, y, rtol=3e-5, atol=1e-7)
+        np.testing.assert_allclose(dours, dx, rtol=1e-3, atol=1e-5)
+
+
+def test_the_order_of_the_threads_changes_no_bit():
+    x = np.random.default_rng(0).normal(size=(9, 300)).astype(np.float32)
+    assert every_order(lambda: dispatch.import_module("nlp_kernels.softmax.cuda").forward(x)[0]).shape == (9, 300)
+
+
+def test_numpy_arrays_need_the_opt_in():
+    x = np.zeros((2, 3), np.float32)
+    with (
+        dispatch.use_backend("cuda", "softmax"),
+        pytest.raises(BackendError, match='"cuda", simulate=True'),
+    ):
+        softmax.forward(x)
+    with pytest.raises(BackendError, match="simulate=True is for CUDA kernels"):
+        dispatch.use_backend("cpu", simulate=True)
+    assert dispatch.select("softmax", x).__name__ != "nlp_kernels.softmax.cuda"
+    with dispatch.use_backend("cuda", simulate=True), pytest.raises(BackendError, match="does not support"):
+        softmax.forward(x.astype(np.float16))
