@@ -18,6 +18,7 @@ from tinygrad_nlp.train.options import add_options, given
 STUDIES = {  # name: module with main(argv)
     "graph": "tinygrad_nlp.study.graph",
     "gradient-flow": "tinygrad_nlp.study.gradient_flow",
+    "adding-problem": "tinygrad_nlp.study.adding_problem",
 }
 
 HELP = """usage: {me} COMMAND …

@@ -15,6 +15,7 @@ from rich.table import Table
 
 import tinygrad_nlp as tn
 from tinygrad_nlp import Tensor, nn, optim
+from tinygrad_nlp.command_line import Parser, me
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.study.flow_pictures import clipping_picture, flow_picture
 from tinygrad_nlp.train.run_folder import RunFolder
@@ -23,8 +24,8 @@ KINDS = ("RNN", "IRNN", "GRU", "LSTM")
 RADII = (0.5, 0.9, 1.1, 1.5)
 EXPLODING, RATE, CLIP = 1.8, 3e-3, 1.0  # spectral radius, learning rate, clipping of the run that explodes
 EPILOG = """examples:
-  tinygrad-nlp study gradient-flow
-  tinygrad-nlp study gradient-flow --steps-back 300 --radius 0.99 --radius 1.01 --out flow
+  {me} study gradient-flow
+  {me} study gradient-flow --steps-back 300 --radius 0.99 --radius 1.01 --out flow
 
 Nothing is trained for the first picture: it takes seconds. The second one is a run that explodes, and the same run
 with the gradient clipped."""
@@ -127,11 +128,10 @@ def main(argv: list[str]) -> int:
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="tinygrad-nlp study gradient-flow",
+    parser = Parser(
+        prog=f"{me()} study gradient-flow",
         description="How much of a gradient is left many steps back: RNN, IRNN, GRU and LSTM (E20 – E23).",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG.format(me=me()),
     )
     parser.add_argument("--steps-back", type=int, default=100, metavar="T", help="steps of the sequence (default: 100)")
     parser.add_argument("--hidden", type=int, default=64, metavar="H", help="units (default: 64)")
@@ -143,7 +143,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", metavar="DIR", help="a new folder (default: the next runs/gradient-flow-NNN)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but the folder")
-    args = parser.parse_args(argv)
+    args = parser.parse(argv)
     args.radius = args.radius or RADII
     if args.steps_back < 2 or args.hidden < 1 or min(args.radius) <= 0:
         raise UserError("study gradient-flow: --steps-back is at least 2, --hidden at least 1, --radius above 0")

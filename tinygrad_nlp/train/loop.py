@@ -15,6 +15,14 @@ from tinygrad_nlp.nn import Module
 from tinygrad_nlp.optim import Optimizer, clip_grad_norm_
 
 
+class DivergedError(UserError):
+    """A loss or gradient that is not finite, and the step at which it came."""
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
+
+
 @dataclass(frozen=True)
 class Step:
     """What one step did: the loss before its update, the norm of the gradient before clipping, and the time it took."""
@@ -40,7 +48,7 @@ def training_steps(
 
     `batch_loss()` draws a batch and returns its loss; `schedule(t)` is the learning rate of step t, counted from 1
     (E55b); `clip` bounds the norm of the whole gradient (E22), 0 leaves it. A loss or gradient that is not finite
-    raises `UserError` before it reaches the weights.
+    raises `DivergedError`, a `UserError`, before it reaches the weights.
     """
     parameters = list(model.parameters())
     for number in range(first, last + 1):
@@ -59,9 +67,8 @@ def training_steps(
 
 
 def refuse_divergence(step: int, **values: float) -> None:
-    """Raise `UserError` when one of the values is NaN or infinite."""
+    """Raise `DivergedError` when one of the values is NaN or infinite."""
     if not all(map(math.isfinite, values.values())):
         what = " and ".join(f"{name} {value}" for name, value in values.items())
-        raise UserError(
-            f"training has diverged: {what} at step {step}; begin again with a smaller --lr or a longer --warmup"
-        )
+        remedy = "begin again with a smaller --lr or a longer --warmup"
+        raise DivergedError(f"training has diverged: {what} at step {step}; {remedy}", step)
