@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from tinygrad_nlp import Tensor
 from tinygrad_nlp.cli import main
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.study import adding_problem
-from tinygrad_nlp.study.adding_progress import Bar, Lines, watcher
+from tinygrad_nlp.study.adding_progress import Bar, Lines, percent, watcher
 from tinygrad_nlp.study.adding_task import (
     AT_ONCE,
     BATCH_STREAM,
     CELLS,
     CONSTANT,
     TESTS,
+    WEIGHT_STREAM,
     Adder,
     Curve,
     Training,
@@ -71,9 +73,16 @@ def test_no_sequence_of_the_test_is_trained_on_and_seeds_differ():
     np.testing.assert_array_equal(x, held_out(3, 5)[0])
 
 
+def test_what_is_tested_are_the_held_out_sequences():
+    """Every cell's first error is that of its first weights on the seed's own test, whatever is trained on."""
+    model = Adder("gru", FEW, stream(7, WEIGHT_STREAM))
+    curve = learnt("gru", 6, replace(FEW, seed=7))
+    assert curve.errors[0] == error_of(model, *held_out(7, 6))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_seed_decides_everything(cell):
-    first, again, other = (learnt(cell, 6, Training(steps=4, hidden=4, batch_size=3, seed=s)) for s in (1, 1, 2))
+    first, again, other = (learnt(cell, 6, replace(FEW, seed=s)) for s in (1, 1, 2))
     assert first.steps == again.steps == [0, 1, 2, 3, 4]
     assert first.errors == again.errors
     assert first.errors != other.errors
@@ -81,8 +90,8 @@ def test_a_seed_decides_everything(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_the_weights_begin_with(cell):
-    model = Adder(cell, 5, Generator(0))
-    layer, forget = model.layer, [0] * 5 + [1] * 5 + [0] * 10
+    model = Adder(cell, Training(hidden=5, forget_bias=2.5), Generator(0))
+    layer, forget = model.layer, [0] * 5 + [2.5] * 5 + [0] * 10
     np.testing.assert_array_equal(layer.bias_ih_l0.data, forget if cell == "lstm" else 0)
     np.testing.assert_array_equal(layer.bias_hh_l0.data, 0)
     np.testing.assert_array_equal(model.readout.bias.data, 0)
@@ -90,7 +99,9 @@ def test_what_the_weights_begin_with(cell):
     if cell == "irnn":
         assert layer.nonlinearity == "relu"
         np.testing.assert_array_equal(layer.weight_hh_l0.data, np.eye(5))
-        assert 0.002 < layer.weight_ih_l0.data.std() < 0.03
+        assert 0.004 < layer.weight_ih_l0.data.std() < 0.02
+        wide = Adder(cell, Training(hidden=5, input_std=0.5), Generator(0)).layer
+        np.testing.assert_allclose(wide.weight_ih_l0.data, 50 * layer.weight_ih_l0.data, rtol=1e-5)
     else:
         assert 0.2 * 5**-0.5 < np.abs(layer.weight_hh_l0.data).mean() < 5**-0.5
 
@@ -98,7 +109,7 @@ def test_what_the_weights_begin_with(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_last_state_is_read_and_the_error_is_that_of_all_sequences(cell):
     """In parts of AT_ONCE, the last of which is smaller."""
-    model, (x, y) = Adder(cell, 4, Generator(1)), sequences(Generator(2), 9, 2 * AT_ONCE + 50)
+    model, (x, y) = Adder(cell, FEW, Generator(1)), sequences(Generator(2), 9, 2 * AT_ONCE + 50)
     output, _ = model.layer(Tensor(x))
     said = output.data[-1] @ model.readout.weight.data.T + model.readout.bias.data
     assert said.std() > 1e-4
@@ -150,7 +161,7 @@ def test_the_command_writes_a_picture_numbers_and_a_table(tmp_path, capsys):
 
 
 def test_the_table_says_what_was_measured():
-    """Cells are told apart by their step and share: 5 % after step 20, and nothing learnt."""
+    """The last error, in % of 1/6; the first step below 10%, whatever came after it, or none."""
     from rich.console import Console
 
     curves = [
@@ -162,6 +173,10 @@ def test_the_table_says_what_was_measured():
     gru, rnn = (next(line for line in page.getvalue().splitlines() if f" {name} " in line) for name in ("GRU", "RNN"))
     assert [cell.strip() for cell in gru.split("│")[2:-1]] == ["GRU", "0.01", "0.033", "20.0%", "20", "7 s"]
     assert [cell.strip() for cell in rnn.split("│")[2:-1]] == ["RNN", "0.001", "0.17", "100.0%", "–", "3 s"]
+
+
+def test_small_shares_keep_a_digit():
+    assert [percent(CONSTANT * share) for share in (1.0246, 0.0123, 0.00021)] == ["102.5%", "1.2%", "0.02%"]
 
 
 def test_quiet_says_the_folder_and_one_cell_can_be_chosen(tmp_path, capsys):
@@ -239,12 +254,14 @@ class Terminal(io.StringIO):
 
 def test_a_bar_where_someone_watches_and_lines_in_a_log():
     curves = [Curve("gru", 10, 0.01, [0], [1.0]), Curve("gru", 30, 0.01, [0], [CONSTANT / 2])]
-    bar = watcher(curves, 8, quiet=False, stream=Terminal())
+    terminal = Terminal()
+    bar = watcher(curves, 8, quiet=False, stream=terminal)
     assert isinstance(bar, Bar)
     with bar:
         bar.stepped(curves[1], 4)
         (task,) = bar.progress.tasks
         assert (task.percentage, task.description) == (100 * (8 * 10 + 4 * 30) / (8 * 40), "T = 30, GRU")
+    assert "test error 50.0% of 1/6" in terminal.getvalue()
     log = io.StringIO()
     lines = watcher(curves, 8, quiet=False, stream=log)
     assert isinstance(lines, Lines)

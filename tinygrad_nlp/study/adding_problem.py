@@ -19,8 +19,8 @@ from rich.table import Table
 import tinygrad_nlp as tn
 from tinygrad_nlp.command_line import Parser, add_machine_options, me, use_threads
 from tinygrad_nlp.study.adding_pictures import learning_picture
-from tinygrad_nlp.study.adding_progress import name_of, watcher
-from tinygrad_nlp.study.adding_task import CELLS, CONSTANT, Curve, Training, held_out, learn
+from tinygrad_nlp.study.adding_progress import name_of, percent, watcher
+from tinygrad_nlp.study.adding_task import CELLS, Curve, Training, held_out, learn
 from tinygrad_nlp.train.interrupts import stop_on_signal
 from tinygrad_nlp.train.options import add_options, given
 from tinygrad_nlp.train.progress import telling_of_compilation
@@ -33,7 +33,7 @@ ABOUT = """Who learns the adding problem: tanh RNN, IRNN (E23), GRU (E24) or LST
 A sequence of T pairs (value, marker) has two markers, one in each half; the target is the sum of the two marked
 values, the loss the mean squared error (E06c) at the end. Always guessing 1 has the error 1/6."""
 EPILOG = """examples:
-  {me} study adding-problem                               T = 100 and 400, MINUTES on two cores
+  {me} study adding-problem                               T = 100 and 400, 13 minutes on two cores
   {me} study adding-problem --length 50 --cell rnn --cell irnn
   {me} study adding-problem --length 400 --cell lstm --steps 10000 --out adding
 
@@ -82,7 +82,8 @@ def _measure(curves: list[Curve], training: Training, device: str, folder: RunFo
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = Parser(prog=f"{me()} study adding-problem", description=ABOUT, epilog=EPILOG.format(me=me()))
+    name = f"{me()} study adding-problem"
+    parser = Parser(prog=name, usage=f"{name} [options]", description=ABOUT, epilog=EPILOG.format(me=me()))
     add = parser.add_argument
     add("--length", type=_length, action="append", metavar="T", help="of a sequence; repeat it (default: 100 and 400)")
     add("--cell", choices=tuple(CELLS), action="append", help="train only this one; repeat it (default: all)")
@@ -126,7 +127,7 @@ def _table(curves: list[Curve], seed: int) -> Table:
         table.add_column(column, justify="left" if column == "cell" else "right")
     for T, group in groupby(curves, key=lambda curve: curve.T):
         constant = _of_constant(seed, T)
-        table.add_row(str(T), "always 1", "", f"{constant:.4f}", f"{constant / CONSTANT:.1%}", "–", "")
+        table.add_row(str(T), "always 1", "", f"{constant:.4f}", percent(constant), "–", "")
         for c in group:
             step, error = c.below(LEARNT), c.errors[-1]
             learnt = "–" if step is None else f"{step:,}"
@@ -135,7 +136,7 @@ def _table(curves: list[Curve], seed: int) -> Table:
                 CELLS[c.cell],
                 f"{c.lr:.2g}",
                 f"{error:.2g}",
-                f"{error / CONSTANT:.1%}",
+                percent(error),
                 learnt,
                 f"{c.seconds:.0f} s",
             )

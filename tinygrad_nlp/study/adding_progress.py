@@ -78,4 +78,10 @@ def name_of(curve: Curve) -> str:
 
 def said(curve: Curve) -> str:
     """The last test error for a person."""
-    return f"test error {curve.errors[-1] / CONSTANT:.1%} of 1/6"
+    return f"test error {percent(curve.errors[-1])} of 1/6"
+
+
+def percent(error: float) -> str:
+    """An error in % of 1/6; two digits after the point where the first would be a 0."""
+    share = error / CONSTANT
+    return f"{share:.1%}" if share >= 0.01 else f"{share:.2%}"

@@ -44,6 +44,8 @@ class Training(Options):
         low=1e-9,
     )
     clip: float = option(1.0, "the norm that a gradient is clipped to (E22), 0: none", low=0)
+    input_std: float = option(0.01, "standard deviation of IRNN's first input weights", low=0)
+    forget_bias: float = option(1.0, "of an LSTM's forget gate at first (E25)")
     seed: int = option(0, "of weights, batches and test", low=0, high=2**64 - 1)
 
     def rate(self, cell: str, T: int) -> float:
@@ -71,12 +73,13 @@ class Curve:
 class Adder(nn.Module):
     """ŷ = w · h_T + b.  (T, B, 2) -> (B, 1)
 
-    Biases begin at 0, an LSTM's forget bias at 1, other weights as U(-1/√H, 1/√H); IRNN (E23), a ReLU layer, begins
-    with W_hh = I and W_xh ~ N(0, 0.01²).
+    Biases begin at 0 but for an LSTM's forget bias, weights as U(-1/√H, 1/√H); IRNN (E23), a ReLU layer, begins with
+    W_hh = I and W_xh ~ N(0, input_std²).
     """
 
-    def __init__(self, cell: str, hidden: int, generator: Generator):
+    def __init__(self, cell: str, training: Training, generator: Generator):
         super().__init__()
+        hidden = training.hidden
         layers = {"rnn": nn.RNN, "irnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
         self.layer: Any = layers[cell](2, hidden, **({"nonlinearity": "relu"} if cell == "irnn" else {}))
         self.readout = nn.Linear(hidden, 1)
@@ -87,9 +90,9 @@ class Adder(nn.Module):
                 nn.init.uniform_(p, -(hidden**-0.5), hidden**-0.5, generator=generator)
         if cell == "irnn":
             nn.init.eye_(self.layer.weight_hh_l0)
-            nn.init.normal_(self.layer.weight_ih_l0, std=0.01, generator=generator)
+            nn.init.normal_(self.layer.weight_ih_l0, std=training.input_std, generator=generator)
         if cell == "lstm":
-            self.layer.bias_ih_l0.data[hidden : 2 * hidden] = 1
+            self.layer.bias_ih_l0.data[hidden : 2 * hidden] = training.forget_bias
 
     def forward(self, x: Any) -> Tensor:
         """The sum that was read.  (T, B, 2) -> (B, 1)"""
@@ -133,7 +136,7 @@ def learn(curve: Curve, training: Training, device: str = "cpu") -> Iterator[int
     A loss or gradient that is not finite ends the run and is noted in the curve.
     """
     T, B, seed = curve.T, training.batch_size, training.seed
-    model = Adder(curve.cell, training.hidden, stream(seed, WEIGHT_STREAM)).to(device)
+    model = Adder(curve.cell, training, stream(seed, WEIGHT_STREAM)).to(device)
     optimizer = optim.Adam(model.parameters(), lr=curve.lr)
     batches, test = stream(seed, BATCH_STREAM), held_out(seed, T)
 
