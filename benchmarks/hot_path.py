@@ -103,7 +103,7 @@ def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict
     if args.bars:  # what a user gets
         candidates["ours"] = Candidate(_ours(benchmark, work, args.device))
         _assert_agreement(what, candidates["ours"], right, work.terms)
-    for name in () if args.bars else args.backend or dispatch.backends(benchmark.hot_path):
+    for name in () if args.bars else args.backend or served(benchmark.hot_path, args.device):
         setting = partial(forced, benchmark.hot_path, name, args.threads)
         candidate = Candidate(_ours(benchmark, work, args.device), setting)
         try:
@@ -119,6 +119,12 @@ def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict
         _assert_agreement(f"{what}, {name}", candidate, right, work.terms)
         candidates[name] = candidate
     return candidates
+
+
+def served(hot_path: str, device: str = "cpu") -> list[str]:
+    """The backends that a device has: CUDA's kernels on a GPU alone, the others but the reference on the CPU alone."""
+    names = dispatch.backends(hot_path)
+    return [name for name in names if name == "reference" or (name == "cuda") == (device == "cuda")]
 
 
 def forced(hot_path: str, backend: str, threads: int) -> AbstractContextManager:

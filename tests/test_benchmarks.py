@@ -24,6 +24,7 @@ from benchmarks import (
     hot_path,
     language_model,
     libraries,
+    quality,
     readme,
     roof,
     tables,
@@ -123,7 +124,7 @@ def test_every_benchmark_runs(name, results, capsys):
         rows = quick(name)
     assert len(rows) == len(benchmark(name).quick)
     for row in rows.values():
-        assert tuple(row) == ("planted", *dispatch.backends(name), *PEERS)
+        assert tuple(row) == ("planted", *hot_path.served(name), *PEERS)
         for times in row.values():
             assert 0 < times["low_us"] <= times["median_us"] <= times["high_us"]
             assert times["runs"] == 2
@@ -171,12 +172,17 @@ def test_a_peer_that_disagrees_is_refused(peer):
         quick(other, "--peers", peer)
 
 
+def test_each_device_has_its_backends():
+    assert hot_path.served("softmax") == ["cpu", "reference"]
+    assert hot_path.served("softmax", "cuda") == ["cuda", "reference"]
+
+
 def test_a_peer_that_fails_is_left_out_and_said(capsys):
     def broken(jax, x):
         raise ValueError("no such kernel")
 
     rows = quick(replace(benchmark("softmax"), jax=broken), "--peers", "jax")
-    assert tuple(rows["(3, 7)"]) == dispatch.backends("softmax")
+    assert list(rows["(3, 7)"]) == hot_path.served("softmax")
     assert "softmax (3, 7): without JAX: no " in capsys.readouterr().out.lower().replace("jax", "JAX")
 
 
@@ -202,7 +208,7 @@ def test_a_backend_that_does_not_support_the_arrays_is_left_out_and_said(monkeyp
 def test_without_pytorch(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     rows = quick("softmax", "--peers", "torch")
-    assert tuple(rows["(3, 7)"]) == dispatch.backends("softmax")
+    assert list(rows["(3, 7)"]) == hot_path.served("softmax")
     assert "without PyTorch: import of torch halted" in capsys.readouterr().out
 
 
@@ -231,6 +237,7 @@ def test_wrong_options_are_refused(arguments, monkeypatch, capsys):
 def test_what_is_saved_is_what_the_pages_show(results, monkeypatch, fast, tmp_path):
     monkeypatch.setattr(readme, "RESULTS", results)
     monkeypatch.setattr(readme, "MACHINE", compare.machine())
+    monkeypatch.setattr(quality, "FILE", results / "quality.json")
     monkeypatch.setattr(figures, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(readme, "FIGURES", tmp_path / "figures")
     small = replace(benchmark("matmul"), sizes=((3, 4, 5, "gelu"),))
