@@ -11,9 +11,9 @@ from tinygrad_nlp.cli import main
 from tinygrad_nlp.models import find
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import random_parts, read_categories
-from tinygrad_nlp.train.checkpoint import load_checkpoint
+from tinygrad_nlp.train.checkpoint import load_checkpoint, restore
 from tinygrad_nlp.train.progress import in_bits
-from tinygrad_nlp.train.run import SAMPLE_STREAM, restore
+from tinygrad_nlp.train.run import SAMPLE_STREAM
 
 TINY = "--width 8 --hidden 16 --batch-size 8 --warmup 2 --decay-steps 60 --eval-every 10 --lr 0.02".split()
 LETTERS = {"Elf": "aei", "Gnome": "gno", "Troll": "trolx"}  # an o in two of them

@@ -8,9 +8,8 @@ from tinygrad_nlp.cli import main
 from tinygrad_nlp.models import find
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import contiguous_batches, split_words
-from tinygrad_nlp.train.checkpoint import save_checkpoint
+from tinygrad_nlp.train.checkpoint import restore, save_checkpoint
 from tinygrad_nlp.train.progress import in_bits
-from tinygrad_nlp.train.run import restore
 from tinygrad_nlp.train.run_folder import RunFolder
 
 WORDS = "we hold these truths to be self evident , that all are created equal .".split()

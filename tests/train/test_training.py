@@ -13,8 +13,7 @@ import pytest
 from tinygrad_nlp.models import find
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.text import consecutive_windows
-from tinygrad_nlp.train.checkpoint import load_checkpoint
-from tinygrad_nlp.train.run import restore
+from tinygrad_nlp.train.checkpoint import load_checkpoint, restore
 
 STEPS = 160
 PHRASE = "attention is a weighted mean of values and the weights are a softmax of queries times keys"

@@ -11,9 +11,8 @@ from nlp_kernels.errors import UserError
 from tinygrad_nlp.autograd import no_grad
 from tinygrad_nlp.command_line import Parser, add_machine_options, me, one_of, use_threads
 from tinygrad_nlp.models import MODELS, find
-from tinygrad_nlp.train.checkpoint import load_checkpoint
+from tinygrad_nlp.train.checkpoint import load_checkpoint, restore
 from tinygrad_nlp.train.options import add_options, given
-from tinygrad_nlp.train.run import restore
 from tinygrad_nlp.train.writing import Writing
 
 GENERATE_EXAMPLES = """examples:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import UserError
+from nlp_kernels.errors import TinygradError, UserError
 
 FORMAT = "tinygrad-nlp/1"
 FILE_NAME = "checkpoint.safetensors"
@@ -60,6 +62,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return _put_tensors(json.loads(metadata["state"]), tensors)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged or incomplete ({_reason(error)})") from error
+
+
+def restore(
+    state: dict[str, Any], path: Path, model_class: Callable[..., Any], config_class: Callable[..., Any],
+    device: str = "cpu",
+) -> Any:  # fmt: skip
+    """The model of a checkpoint's state, for use; `UserError` naming `path` where its tensors do not fit."""
+    model = model_class(config_class(**state["config"])).to(device=device, dtype=state["settings"]["dtype"])
+    fill(model, None, state, path)
+    return model.eval()
+
+
+def fill(model: Any, optimizer: Any, state: dict[str, Any], path: Path) -> None:
+    """Put a checkpoint's tensors in their places; `UserError` naming `path` where they do not fit."""
+    try:
+        model.load_state_dict(state["model"])
+        if optimizer is not None:
+            optimizer.load_state_dict(state["optimizer"])
+    except (TinygradError, KeyError, ValueError) as error:
+        raise UserError(f"the tensors in {path} are not those of its model: {shorten(str(error), 200)}") from error
 
 
 def _take_tensors(tree: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:

@@ -9,15 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
-from pathlib import Path
-from textwrap import shorten
 from typing import Any, ClassVar
 
 import numpy as np
-from nlp_kernels.errors import TinygradError, UserError
+from nlp_kernels.errors import UserError
 
 from tinygrad_nlp import __version__, optim, random
-from tinygrad_nlp.train.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_nlp.train.checkpoint import fill, load_checkpoint, save_checkpoint
 from tinygrad_nlp.train.interrupts import stop_on_signal
 from tinygrad_nlp.train.loop import Step, refuse_divergence, training_steps
 from tinygrad_nlp.train.options import flag_of
@@ -259,26 +257,6 @@ def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-
-
-def restore(
-    state: dict[str, Any], path: Path, model_class: Callable[..., Any], config_class: Callable[..., Any],
-    device: str = "cpu",
-) -> Any:  # fmt: skip
-    """The model of a checkpoint's state, for use; `UserError` naming `path` where its tensors do not fit."""
-    model = model_class(config_class(**state["config"])).to(device=device, dtype=state["settings"]["dtype"])
-    fill(model, None, state, path)
-    return model.eval()
-
-
-def fill(model: Any, optimizer: Any, state: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's tensors in their places; `UserError` naming `path` where they do not fit."""
-    try:
-        model.load_state_dict(state["model"])
-        if optimizer is not None:
-            optimizer.load_state_dict(state["optimizer"])
-    except (TinygradError, KeyError, ValueError) as error:
-        raise UserError(f"the tensors in {path} are not those of its model: {shorten(str(error), 200)}") from error
 
 
 def _refuse_changes(changes: dict[str, Any], state: dict[str, Any], classes: tuple[Any, ...]) -> None:
