@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tinygrad_nlp import Tensor
 from tinygrad_nlp.cli import main
 from tinygrad_nlp.random import Generator
-from tinygrad_nlp.study import adding_problem
+from tinygrad_nlp.study import adding_problem, adding_task
 from tinygrad_nlp.study.adding_progress import Bar, Lines, percent, watcher
 from tinygrad_nlp.study.adding_task import (
     AT_ONCE,
@@ -104,6 +104,14 @@ def test_what_the_weights_begin_with(cell):
         np.testing.assert_allclose(wide.weight_ih_l0.data, 50 * layer.weight_ih_l0.data, rtol=1e-5)
     else:
         assert 0.2 * 5**-0.5 < np.abs(layer.weight_hh_l0.data).mean() < 5**-0.5
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_only_the_layer_whose_gradient_leaves_float32_computes_in_float64(cell, monkeypatch):
+    dtypes = set()
+    monkeypatch.setattr(adding_task, "error_of", lambda model, x, y: dtypes.update(p.dtype for p in model.parameters()))
+    learnt(cell, 6, FEW)
+    assert dtypes == {np.dtype("float64" if cell == "rnn" else "float32")}
 
 
 @pytest.mark.parametrize("cell", CELLS)

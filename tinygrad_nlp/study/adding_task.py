@@ -25,6 +25,7 @@ from tinygrad_nlp.train.loop import DivergedError, training_steps
 from tinygrad_nlp.train.options import Options, option
 
 CELLS = {"rnn": "RNN", "irnn": "IRNN", "gru": "GRU", "lstm": "LSTM"}
+DTYPES = {"rnn": "float64"}  # a gradient below 1e-38 is subnormal in float32, and a CPU adds it up ten times as slowly
 CONSTANT = 1 / 6  # the error of always guessing 1
 TESTS, AT_ONCE, TIMES = 1000, 100, 30  # held-out sequences, how many are read together, how often in a run
 WEIGHT_STREAM, TEST_STREAM, BATCH_STREAM = 0, 2**62, 2**63  # places in the seed's stream: nothing draws twice
@@ -124,10 +125,15 @@ def stream(seed: int, start: int) -> Generator:
 def error_of(model: Adder, x: np.ndarray, y: np.ndarray) -> float:
     """(1/N) Σ (ŷ - y)², in float64, a part of the sequences after another.  (T, N, 2), (N, 1) -> ()"""
     with tn.no_grad(), np.errstate(over="ignore", invalid="ignore"):
-        device = model.readout.weight.device
-        parts = [model(Tensor(x[:, n : n + AT_ONCE]).to(device)) for n in range(0, len(y), AT_ONCE)]
+        parts = [model(like(model, x[:, n : n + AT_ONCE])) for n in range(0, len(y), AT_ONCE)]
         said = np.concatenate([np.asarray(part.to("cpu").data, np.float64) for part in parts])
         return float(((said - y) ** 2).mean())
+
+
+def like(model: Adder, array: np.ndarray) -> Tensor:
+    """The array where the model's weights are, of their dtype."""
+    weight = model.readout.weight
+    return Tensor(array).to(weight.device, weight.dtype)
 
 
 def learn(curve: Curve, training: Training, device: str = "cpu") -> Iterator[int]:
@@ -136,12 +142,12 @@ def learn(curve: Curve, training: Training, device: str = "cpu") -> Iterator[int
     A loss or gradient that is not finite ends the run and is noted in the curve.
     """
     T, B, seed = curve.T, training.batch_size, training.seed
-    model = Adder(curve.cell, training, stream(seed, WEIGHT_STREAM)).to(device)
+    model = Adder(curve.cell, training, stream(seed, WEIGHT_STREAM)).to(device, DTYPES.get(curve.cell))
     optimizer = optim.Adam(model.parameters(), lr=curve.lr)
     batches, test = stream(seed, BATCH_STREAM), held_out(seed, T)
 
     def batch_loss() -> Tensor:
-        x, y = (Tensor(a).to(device) for a in sequences(batches, T, B))
+        x, y = (like(model, a) for a in sequences(batches, T, B))
         return nn.functional.mse_loss(model(x), y)
 
     def measure(step: int) -> None:
