@@ -33,7 +33,7 @@ ABOUT = """Who learns the adding problem: tanh RNN, IRNN (E23), GRU (E24) or LST
 A sequence of T pairs (value, marker) has two markers, one in each half; the target is the sum of the two marked
 values, the loss the mean squared error (E06c) at the end. Always guessing 1 has the error 1/6."""
 EPILOG = """examples:
-  {me} study adding-problem                               T = 100 and 400, 13 minutes on two cores
+  {me} study adding-problem                               T = 100 and 400, nine minutes on two cores
   {me} study adding-problem --length 50 --cell rnn --cell irnn
   {me} study adding-problem --length 400 --cell lstm --steps 10000 --out adding
 
