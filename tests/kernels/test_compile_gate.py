@@ -15,7 +15,7 @@ except NotThereError as error:
 
 SOURCES = sorted(path.parent.name for path in dispatch.ROOT.glob("*/cuda.cu"))
 # The most that any architecture may take; with 512 threads in a block there are 128 for each, with 128 there are 255.
-REGISTERS = {"softmax": 168}
+REGISTERS = {"adamw": 128, "softmax": 168}
 
 
 def compiled(hot_path, dtype, architecture):
