@@ -7,6 +7,13 @@
 
 namespace ptx {
 
+// An address that was read from memory, as one of global memory: else each access asks what kind of memory it is of.
+template <class T>
+PTX T* global(T* p) {
+  __builtin_assume(__isGlobal(p));
+  return p;
+}
+
 PTX unsigned shared_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
 // Copy 4, 8 or 16 bytes from global to shared memory, or write zeros where they are not present; both addresses are
@@ -32,6 +39,11 @@ PTX void copy_wait() {  // until at most the `newest` groups are open
 // Barrier `id` (1 to 15) for some warps of the block: wait for all `threads`, or only count as one of them.
 PTX void barrier_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 PTX void barrier_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#undef __cluster_dims__
+#define __cluster_dims__(...)  // there are none before sm_90: kernels are asked for with clusters of one block
+#endif
 
 // Clusters (sm_90): which block of the cluster this is, a barrier of all, an address in another one's shared memory.
 PTX unsigned cluster_rank() {
