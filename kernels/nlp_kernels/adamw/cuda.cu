@@ -120,7 +120,8 @@ __global__ void __launch_bounds__(THREADS)
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// One block: the norm of all, in a fixed order, and the factor that makes it at most max_norm; 1 where it is not finite.
+// One block: the norm of all, in a fixed order, and the factor that makes it max_norm at the most; 1 where it is not
+// finite.
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
     adamw_clip(double* __restrict__ norm /* () */, T* __restrict__ scale /* () */,
