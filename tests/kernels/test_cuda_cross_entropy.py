@@ -168,6 +168,9 @@ def test_an_output_that_overlaps_what_is_read_is_written_afterwards():
         _, dx = cross_entropy.forward_backward(x, target, dloss)
         assert cross_entropy.forward_backward(early, target, dloss, out=late)[1] is late
         np.testing.assert_array_equal(late, dx)
+        early.reshape(-1)[:4] = dloss
+        assert cross_entropy.forward_backward(x, target, early.reshape(-1)[:4], out=early)[1] is early
+        np.testing.assert_array_equal(early, dx)
         columns = np.zeros((8, 4), np.float32).T  # not C-contiguous
         assert cross_entropy.forward_backward(x, target, dloss, out=columns)[1] is columns
         np.testing.assert_array_equal(columns, dx)
@@ -269,6 +272,17 @@ def test_rows_of_bfloat16_are_computed_in_float32():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     (right,) = cross_entropy.reference.backward(dloss, x.astype(np.float64), target, saved, label_smoothing=0.1)
     np.testing.assert_allclose(dx, right, rtol=2**-7, atol=1e-7)  # one rounding, where p - q cancels a little more
+
+
+@pytest.mark.parametrize("backend", [name for name in dispatch.backends("cross_entropy") if name != "cuda"])
+def test_another_backend_may_go_forward(backend):
+    x, target, dloss = draw(5, 65)
+    with dispatch.use_backend(backend, "cross_entropy"):
+        _, saved = cross_entropy.forward(x, target)
+        (right,) = cross_entropy.backward(dloss, x, target, saved)
+    with dispatch.use_backend("cuda", "cross_entropy", simulate=ORDER):
+        (dx,) = cross_entropy.backward(dloss, x, target, saved)
+    np.testing.assert_allclose(dx, right, rtol=1e-5, atol=1e-6)
 
 
 def test_empty_batches():
