@@ -21,6 +21,7 @@ from nlp_kernels.errors import ShapeError
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.devices import beside
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.fused import Fused
@@ -71,7 +72,7 @@ def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
     last = axis == x.ndim - 1
     rows = x if last else moveaxis(x, axis, -1)
     if keep is not None:
-        keep = as_array(keep)
+        keep = beside(x.data, as_array(keep))
         try:
             keep = namespace(keep).broadcast_to(keep, x.shape)
         except ValueError as error:
@@ -93,6 +94,7 @@ def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smooth
     Tensor([0.])
     """
     x, target = _tensor(x), as_array(target)
+    target = beside(x.data, target)
     if not x.ndim or target.shape != x.shape[:-1]:
         raise ShapeError(f"cross_entropy: logits {x.shape} need targets of shape {x.shape[:-1]}, got {target.shape}")
     hyper = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
@@ -175,8 +177,8 @@ def attention(
         generator = generator or random.default_generator
         offset = generator.reserve(math.prod(q.shape[:-1]) * k.shape[-2])
         mask = (dropout, generator.seed, offset)
-    keep = None if keep is None else as_array(keep)
-    lengths = None if key_lengths is None else as_array(key_lengths)
+    keep = None if keep is None else beside(q.data, as_array(keep))
+    lengths = None if key_lengths is None else beside(q.data, as_array(key_lengths))
     return _attention(q, k, v, keep, lengths, causal=causal, scale=scale, dropout=mask)
 
 
@@ -191,7 +193,8 @@ def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Te
     >>> tn.embedding([[1.0, 2.0], [3.0, 4.0]], [1])
     Tensor([[3., 4.]])
     """
-    return _embedding(_tensor(table), as_array(indices), padding_idx=padding_idx)
+    table = _tensor(table)
+    return _embedding(table, beside(table.data, as_array(indices)), padding_idx=padding_idx)
 
 
 @explained
