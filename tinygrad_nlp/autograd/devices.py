@@ -31,8 +31,8 @@ def library_of(device: str | None) -> Any:
     """The array module of a device: NumPy, or CuPy with this GPU made the current one. Raises DeviceError."""
     if device in (None, "cpu"):
         return np
-    name, _, number = str(device).partition(":")
-    if name != "cuda" or (number and not number.isdigit()):
+    number = str(device)[5:]
+    if not is_device(device):
         raise DeviceError(f'unknown device {device!r}: "cpu", "cuda" or "cuda:1"')
     try:
         cupy, count = cupy_and_count()

@@ -78,7 +78,7 @@ class LanguageModel(nn.Module):
         """Mean of −log P(target) in nats per token (E19), and the state after the last.  (T, B), (T, B) -> (), …"""
         logits, state = self(tokens, state)
         flat = reshape(logits, (-1, self.config.vocab_size))
-        return nn.functional.cross_entropy(flat, np.asarray(targets).reshape(-1)), state
+        return nn.functional.cross_entropy(flat, reshape(targets, (-1,))), state
 
     def generate(
         self,

@@ -240,8 +240,8 @@ class _OnHost:
     def __dlpack_device__(self):
         return 1, 0
 
-    def __dlpack__(self, **params):
-        return self._array.__dlpack__(stream=1)
+    def __dlpack__(self, *, max_version=None, **params):
+        return self._array.__dlpack__(stream=1, max_version=max_version)
 
 
 def _sizes(shape):
