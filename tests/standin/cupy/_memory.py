@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ class Memory:
         pool = self.pool and self.pool()
         if pool is not None:
             pool.take_back(self.block)
-        else:
+        elif not sys.is_finalizing():
             self.block.bytes[:] = GARBAGE  # freed for good: whoever still reads it, reads this
 
 
@@ -109,7 +110,8 @@ class MemoryPool:
         self.idle.clear()
 
     def __del__(self) -> None:
-        self.free_all_blocks()
+        if np is not None and not sys.is_finalizing():
+            self.free_all_blocks()
 
 
 default_pool = MemoryPool()
