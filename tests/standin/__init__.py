@@ -65,10 +65,33 @@ def _kernels_of_its_own() -> Iterator[None]:
         return compiled.__wrapped__(self, dtype, every, library)
 
     Source._module = module
+    _forget_tables()
     try:
         yield
     finally:
         Source._module = compiled
+        _forget_tables()
+
+
+def _forget_tables() -> None:
+    """Arrays that launchers keep on a device."""
+    from nlp_kernels.adamw import cuda as adamw
+    from nlp_kernels.common import cuda
+
+    cuda._table.cache_clear()
+    adamw._cut.cache_clear()
+    adamw._plans.clear()
+
+
+def needs_simulator() -> pytest.MarkDecorator:
+    """Skips, saying why, where there is no g++ or there are no CUDA headers."""
+    from nlp_kernels.simulator import SimulatorMissingError, build
+
+    try:
+        build.compiler(), build.headers()
+    except SimulatorMissingError as error:
+        return pytest.mark.skip(reason=str(error))
+    return pytest.mark.filterwarnings("error")  # nothing to skip
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from cupy._machine import machine
+from cupy._memory import alloc_pinned_memory
 
 
 def call(function: Callable, *args: Any, out: Any = None, **params: Any) -> Any:
@@ -105,6 +106,7 @@ def from_host(x: Any, dtype: Any = None) -> Any:
     host = np.array(x, dtype)
     check_dtype(host.dtype)
     if host.ndim:
+        alloc_pinned_memory(host.nbytes)
         machine.synchronises()
     made = new(host.shape, host.dtype)
     memory = made._host
