@@ -291,8 +291,8 @@ def test_without_cupy():
     with pytest.raises(DeviceError) as told:
         tn.zeros(2, device="cuda")
     assert str(told.value) == (
-        "zeros: device 'cuda' cannot be had: CuPy is not installed: pip install \"tinygrad-nlp[cuda13]\", or with "
-        "cuda12 for a driver older than 580; or use device 'cpu'"
+        "zeros: device 'cuda' cannot be had: CuPy is not installed: install the extra cuda13, as by pip install "
+        "\"cupy-cuda13x[ctk]\", or cuda12 for a driver older than 580; or use device 'cpu'"
     )
 
 

@@ -19,7 +19,7 @@ from nlp_kernels.errors import DeviceError
 from tinygrad_nlp.autograd.arrays import Array, is_array
 
 INSUFFICIENT_DRIVER, NO_DEVICE = 35, 100  # cudaError_t
-INSTALL = 'pip install "tinygrad-nlp[cuda13]", or with cuda12 for a driver older than 580'
+INSTALL = 'install the extra cuda13, as by pip install "cupy-cuda13x[ctk]", or cuda12 for a driver older than 580'
 
 
 def device_of(x: Array) -> str:
