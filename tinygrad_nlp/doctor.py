@@ -176,8 +176,6 @@ def _kernel() -> Row:
         return "✗", "a kernel of ours", f"does not run: {said}; {remedy}, and see that the driver is of that CUDA"
     wrong = float(np.abs(y - softmax(x).numpy()).max())
     if not wrong < 1e-6:
-        remedy = (
-            "delete CuPy's cache (~/.cupy/kernel_cache) and try again; if it stays, send us this report"
-        )
+        remedy = "delete CuPy's cache (~/.cupy/kernel_cache) and try again; if it stays, send us this report"
         return "✗", "a kernel of ours", f"softmax is off by {wrong:.3g}: {remedy}"
     return "✓", "a kernel of ours", f"softmax compiled and run in {time.perf_counter() - began:.1f} s, right"
