@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes.util
 import functools
 import importlib
 import importlib.metadata
@@ -11,7 +10,10 @@ import importlib.util
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
+
+from nlp_kernels.errors import DeviceError
 
 NEEDED = ("scipy", "array_api_compat", "safetensors", "threadpoolctl", "rich", "matplotlib")
 OPTIONAL = {  # import name: what it is for, how to get it
@@ -135,19 +137,45 @@ def _simulator() -> Iterator[Row]:
 
 
 def _gpu() -> Iterator[Row]:
-    if ctypes.util.find_library("cuda") is None and not os.path.exists("/dev/nvidiactl"):
-        yield "–", "NVIDIA driver", "none found; everything runs on the CPU"
-        return
-    yield "✓", "NVIDIA driver", "found"
+    """The driver, CuPy and what it was built for, each GPU, and a kernel of ours compiled and run there."""
+    from tinygrad_nlp.autograd.devices import cupy_and_count, driver_version
+
+    driver = driver_version()
+    if driver is not None:
+        yield "✓", "NVIDIA driver", f"for CUDA {driver[0]}.{driver[1]}"
     try:
-        import cupy
-    except ImportError as error:
-        yield "–", "CuPy", f"{error}; without it there is no --device cuda"
+        cupy, count = cupy_and_count()
+    except DeviceError as error:
+        yield "–", "NVIDIA GPU", f"{error}; until then everything runs on the CPU"
         return
+    runtime, nvrtc = cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.nvrtc.getVersion()
+    yield "✓", "CuPy", f"{cupy.__version__}, CUDA {runtime // 1000}.{runtime % 1000 // 10}"
+    yield "✓", "NVRTC", ".".join(map(str, nvrtc))
+    for i in range(count):
+        properties = cupy.cuda.runtime.getDeviceProperties(i)
+        with cupy.cuda.Device(i):
+            free, total = (n / 2**30 for n in cupy.cuda.runtime.memGetInfo())
+        name, capability = properties["name"].decode(), f"{properties['major']}.{properties['minor']}"
+        yield "✓", f"cuda:{i}", f"{name}, compute capability {capability}, {free:.1f} of {total:.1f} GiB free"
+    yield _kernel()
+
+
+def _kernel() -> Row:
+    """Softmax of a few numbers by the CUDA kernel, against the CPU's."""
+    import numpy as np
+
+    from tinygrad_nlp import Tensor, softmax, use_backend
+
+    x, began = np.random.default_rng(0).normal(size=(33, 77)).astype(np.float32), time.perf_counter()
     try:
-        for i in range(cupy.cuda.runtime.getDeviceCount()):
-            properties = cupy.cuda.runtime.getDeviceProperties(i)
-            memory = properties["totalGlobalMem"] / 2**30
-            yield "✓", f"cuda:{i}", f"{properties['name'].decode()}, {memory:.0f} GiB"
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        yield "–", "CUDA", f"CuPy finds no GPU it can use: {error}"
+        with use_backend("cuda", "softmax"):
+            y = softmax(Tensor(x).to("cuda")).to("cpu").numpy()
+    except Exception as error:  # the compiler's, the driver's, the launch's
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        remedy = "install CuPy with CUDA's headers and compiler, pip install 'cupy-cuda13x[ctk]' (or 12)"
+        return "✗", "a kernel of ours", f"does not run: {said}; {remedy}, and see that the driver is of that CUDA"
+    wrong = float(np.abs(y - softmax(x).numpy()).max())
+    if not wrong < 1e-6:
+        remedy = "delete CuPy's cache (~/.cupy/kernel_cache) and try again; if it stays, send us this report"
+        return "✗", "a kernel of ours", f"softmax is off by {wrong:.3g}: {remedy}"
+    return "✓", "a kernel of ours", f"softmax compiled and run in {time.perf_counter() - began:.1f} s, right"

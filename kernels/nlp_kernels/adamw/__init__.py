@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from nlp_kernels.common import check
 from nlp_kernels.common.cuda import address
 from nlp_kernels.dispatch import select
 
-__all__ = ["clip_scale", "reference", "step", "step_all"]
+__all__ = ["clip_scale", "reference", "sender", "step", "step_all"]
 
 PIECE = 32768  # entries that the reference steps at a time, in place
 
@@ -81,6 +81,19 @@ def step_all(parameters: Sequence[tuple[Any, Any, Any, Any]], grad_scale: Any = 
             return
     for theta, g, m, v in parameters:
         step(theta, g, m, v, grad_scale, t=t, **hyper, out=(theta, m, v))
+
+
+def sender(parameters: Sequence[tuple[Any, Any, Any, Any]]) -> Callable[..., None] | None:
+    """What sends t and the hyperparameters to where `step_all` of this list reads them: send(t=…, lr=…, …).
+
+    For whoever captures `step_all` in a CUDA graph, in which no argument changes. None where nothing is read from
+    memory: the arguments of each call count.
+    """
+    first = parameters[0][0]
+    module = select("adamw", *parameters[0], None)
+    if type(first) is np.ndarray or not hasattr(module, "plan_of") or not all(_alike(row, first) for row in parameters):
+        return None
+    return module.plan_of(parameters).prepare
 
 
 def clip_scale(gradients: Sequence[Any], max_norm: float) -> tuple[Any, Any]:

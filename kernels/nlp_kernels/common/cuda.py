@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,9 +81,36 @@ def device_of(x: Any) -> int | None:
     return None if type(x) is np.ndarray else x.device.id
 
 
+_waiting: ContextVar[list[tuple[Any, np.ndarray]] | None] = ContextVar("arrays sent later", default=None)
+
+
 def on_device(values: np.ndarray, device: int | None) -> Any:
     """An array of the host, on the current GPU; as it is for the simulator."""
-    return values if device is None else import_module("cupy").asarray(values)
+    if device is None:
+        return values
+    cupy, waiting = import_module("cupy"), _waiting.get()
+    if waiting is None:
+        return cupy.asarray(values)
+    waiting.append((cupy.empty(values.shape, values.dtype), values))
+    return waiting[-1][0]
+
+
+@contextmanager
+def sent_later() -> Iterator[list[Any]]:
+    """Within this block nothing is sent to the GPU, as a stream that is captured forbids; it is when the block ends.
+
+    Gives the arrays that `on_device` made, a list to keep: a captured kernel reads them at every launch of its graph.
+    """
+    waiting: list[tuple[Any, np.ndarray]] = []
+    token = _waiting.set(waiting)
+    kept: list[Any] = []
+    try:
+        yield kept
+    finally:
+        _waiting.reset(token)
+        for array, values in waiting:  # also after an error: some may have been kept for the next time
+            array.set(values)
+            kept.append(array)
 
 
 def pointers(arrays: Sequence[Any]) -> Any:
