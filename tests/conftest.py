@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["pytester", "tinygrad_nlp.testing.plugin"]
+pytest_plugins = ["pytester", "tinygrad_nlp.testing.plugin", "standin"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True, suppress_health_check=_SLOW)

@@ -1,0 +1,138 @@
+"""Device memory: pools that hand freed blocks out again, as CuPy's do, last freed first."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from cupy._machine import machine
+
+ALIGNMENT, GARBAGE = 512, 0xFF  # memory that nobody has written reads as NaN or -1
+
+
+class Block:
+    """Memory of the host that plays memory of a device."""
+
+    def __init__(self, size: int):
+        raw = np.full(size + ALIGNMENT, GARBAGE, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        self.bytes, self.size = raw[start : start + size], size
+        self.ptr, self.device_id = self.bytes.ctypes.data, machine.current
+        self.key: tuple = ()  # under which its pool keeps it
+
+
+class Memory:
+    """A block, until nothing refers to it any more: then it is its pool's again."""
+
+    def __init__(self, block: Block, pool: MemoryPool | None):
+        self.block, self.pool = block, pool and weakref.ref(pool)
+        self.ptr, self.size, self.device_id = block.ptr, block.size, block.device_id
+
+    def __del__(self) -> None:
+        pool = self.pool and self.pool()
+        if pool is not None:
+            pool.take_back(self.block)
+        else:
+            self.block.bytes[:] = GARBAGE  # freed for good: whoever still reads it, reads this
+
+
+class UnownedMemory:
+    """Memory of somebody else, as of an array that came by DLPack."""
+
+    def __init__(self, ptr: int, size: int, owner: object, device_id: int = 0):
+        self.ptr, self.size, self.owner, self.device_id = ptr, size, owner, device_id
+
+
+class MemoryPointer:
+    def __init__(self, mem: Memory | UnownedMemory, offset: int):
+        self.mem, self.offset = mem, offset
+        self.ptr, self.device_id = mem.ptr + offset, mem.device_id
+
+    @property
+    def device(self):
+        from cupy.cuda.device import Device
+
+        return Device(self.device_id)
+
+    def __add__(self, offset: int) -> MemoryPointer:
+        return MemoryPointer(self.mem, self.offset + offset)
+
+    def __int__(self) -> int:
+        return self.ptr
+
+
+class MemoryPool:
+    """Freed blocks by size, device and stream; `malloc` takes the last freed, or new memory."""
+
+    def __init__(self, allocator: Callable | None = None):
+        self.idle: dict[tuple, list[Block]] = {}
+        self.taken = self.made = 0
+
+    def malloc(self, size: int) -> MemoryPointer:
+        machine.check()
+        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        blocks = self.idle.get(self._key(size))
+        if blocks:
+            block = blocks.pop()
+        else:
+            block, self.made = Block(size), self.made + size
+            block.key = self._key(size)
+        self.taken += size
+        return MemoryPointer(Memory(block, self), 0)
+
+    def take_back(self, block: Block) -> None:
+        self.taken -= block.size
+        self.idle.setdefault(block.key, []).append(block)
+
+    def _key(self, size: int) -> tuple:
+        return size, machine.current, machine.streams[-1].ptr if machine.streams else 0
+
+    def used_bytes(self) -> int:
+        return self.taken
+
+    def free_bytes(self) -> int:
+        return self.made - self.taken
+
+    def total_bytes(self) -> int:
+        return self.made
+
+    def n_free_blocks(self) -> int:
+        return sum(map(len, self.idle.values()))
+
+    def free_all_blocks(self, stream: object = None) -> None:
+        for block in (b for blocks in self.idle.values() for b in blocks):
+            block.bytes[:] = GARBAGE
+        self.made = self.taken
+        self.idle.clear()
+
+    def __del__(self) -> None:
+        self.free_all_blocks()
+
+
+default_pool = MemoryPool()
+_chosen = threading.local()
+
+
+def get_allocator() -> Callable[[int], MemoryPointer]:
+    return getattr(_chosen, "allocator", default_pool.malloc)
+
+
+def alloc(size: int) -> MemoryPointer:
+    return get_allocator()(size)
+
+
+def set_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> None:
+    _chosen.allocator = allocator or default_pool.malloc
+
+
+@contextlib.contextmanager
+def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> Iterator[None]:
+    before = get_allocator()
+    set_allocator(allocator)
+    try:
+        yield
+    finally:
+        set_allocator(before)

@@ -1,0 +1,1 @@
+"""`cupyx`: what is beside CuPy."""
