@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 
 
+class DisagreementError(AssertionError):
+    """A candidate's results are not the reference's."""
+
+
 def to_numpy(x: Any) -> np.ndarray:
     if hasattr(x, "detach"):
         x = x.detach().cpu()
@@ -27,15 +31,15 @@ def assert_agreement(
     as_array makes a result an array of the library that `right` is of; it is compared where that is.
     """
     if results.keys() != right.keys():
-        raise AssertionError(f"{who} gives {', '.join(results)}, expected {', '.join(right)}")
+        raise DisagreementError(f"{who} gives {', '.join(results)}, expected {', '.join(right)}")
     for name, expected in right.items():
         x = as_array(results[name])
         if (x.shape, x.dtype) != (expected.shape, expected.dtype):
-            raise AssertionError(f"{who}: {name} is {x.dtype}{x.shape}, expected {expected.dtype}{expected.shape}")
+            raise DisagreementError(f"{who}: {name} is {x.dtype}{x.shape}, expected {expected.dtype}{expected.shape}")
         error = _largest(x - expected)
         allowed = 4 * math.sqrt(terms) * np.finfo(x.dtype).eps * _largest(expected)
         if not error <= allowed:  # NaN too
-            raise AssertionError(
+            raise DisagreementError(
                 f"{who}: {name} is off by {error:.3g}, more than {allowed:.3g}, 4 √{terms} roundings of {x.dtype}"
             )
 

@@ -52,6 +52,13 @@ def parser(
     return options
 
 
+def device_option() -> argparse.ArgumentParser:
+    """--device alone, for a first look: a GPU's benchmarks have options of their own."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="--device cuda --help: its options")
+    return where
+
+
 def run(
     name: str, cases: Callable[[argparse.Namespace], Iterator[Case]], args: argparse.Namespace, **facts: object
 ) -> dict[str, dict]:
@@ -84,7 +91,8 @@ def run(
         "roofs": {} if args.quick else roofs(args.threads, dtype),
         "works": works,
     }
-    _show(f"{name}, {machine()}", {**facts, "rows": rows})
+    data = {**facts, "rows": rows}
+    show(f"{name}, {machine()}", caption(data), lines(data))
     if not args.quick and everyone and not getattr(args, "backend", None):
         name += "" if dtype == "float32" else f"-{dtype}"
         name += "" if args.threads == args.usual_threads else f"-{args.threads}threads"
@@ -92,9 +100,9 @@ def run(
     return rows
 
 
-def _show(title: str, data: dict) -> None:
-    header, *body = lines(data)
-    view = Table(title=title, caption=caption(data))
+def show(title: str, about: str, table: list[tuple[str, ...]]) -> None:
+    header, *body = table
+    view = Table(title=title, caption=about)
     for i, column in enumerate(header):
         view.add_column(column, justify="right" if i else "left")
     for line in body:

@@ -21,7 +21,7 @@ from nlp_kernels.errors import BackendError
 from threadpoolctl import threadpool_limits
 
 from benchmarks.agreement import assert_agreement, to_numpy
-from benchmarks.command import Case, parser, run
+from benchmarks.command import Case, device_option, parser, run
 from benchmarks.compare import Candidate
 from benchmarks.libraries import PEERS, peer_candidates
 
@@ -71,8 +71,7 @@ class Benchmark:
 
 def main(benchmark: Benchmark, argv: list[str] | None = None) -> dict[str, dict]:
     """Rows by label of the work and name of the candidate, shown, and saved unless only a part was measured."""
-    where = argparse.ArgumentParser(add_help=False)
-    where.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: --device cuda --help")
+    where = device_option()
     if where.parse_known_args(argv)[0].device == "cuda":
         return import_module("benchmarks.gpu.measure").main(benchmark.name, argv)
     options = parser(benchmark.name, __doc__, peers=benchmark.peers, parents=[where])

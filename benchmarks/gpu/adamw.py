@@ -74,6 +74,4 @@ BENCHMARK = replace(
     quick=((11,), (5, 8, 1)),
     bars={},
 )
-SUBJECT = Subject(
-    BENCHMARK, {"step": Pass(step, torch, lambda work: (work.bytes, work.flops), bars, compiled=False)}
-)
+SUBJECT = Subject(BENCHMARK, {"step": Pass(step, torch, lambda work: (work.bytes, work.flops), bars, compiled=False)})

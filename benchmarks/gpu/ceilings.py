@@ -8,30 +8,32 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from nlp_kernels.common.cuda import Source, blocks, empty_like
+from nlp_kernels.common.cuda import Source, blocks
 
 THREADS, FLIGHT, CHAINS = 512, 4, 8
 
-COPIED, SUMMED, MULTIPLIED = f"copied<T, {THREADS}, {FLIGHT}>", f"summed<T, {THREADS}, {FLIGHT}>", f"multiplied<T, {CHAINS}>"
+COPIED, SUMMED, MULTIPLIED = (
+    f"copied<T, {THREADS}, {FLIGHT}>",
+    f"summed<T, {THREADS}, {FLIGHT}>",
+    f"multiplied<T, {CHAINS}>",
+)
 SOURCE = Source(__file__, COPIED, SUMMED, MULTIPLIED, "nothing", "held_up")
 
 
-def tiles(x: Any) -> int:
-    return max(-(-x.nbytes // (16 * THREADS * FLIGHT)), 1)
+def grid(x: Any, *, persistent: bool) -> int:
+    """A block for each tile, or as many as the card runs at once."""
+    tiles = max(-(-x.nbytes // (16 * THREADS * FLIGHT)), 1)
+    return blocks(x, tiles, 2048 // THREADS) if persistent else tiles
 
 
-def copy_to(y: Any, x: Any, *, persistent: bool) -> None:
-    """y ← x, both (n,), n a multiple of 16 bytes: a block for each tile, or as many blocks as the card runs at once."""
-    grid = blocks(x, tiles(x), 4) if persistent else tiles(x)
-    SOURCE.kernel(COPIED, x)((grid,), (THREADS,), (y, x, np.int64(x.size)))
+def copy_to(y: Any, x: Any, of_blocks: int) -> None:
+    """y ← x, both (n,), n a multiple of 16 bytes."""
+    SOURCE.kernel(COPIED, x)((of_blocks,), (THREADS,), (y, x, np.int64(x.size)))
 
 
-def sums(x: Any, out: Any = None) -> Any:
-    """The sums of the parts of x (n,) that each block reads."""
-    grid = blocks(x, tiles(x), 4)
-    out = empty_like(x[:grid]) if out is None else out
-    SOURCE.kernel(SUMMED, x)((grid,), (THREADS,), (out, x, np.int64(x.size)))
-    return out
+def sums(x: Any, out: Any) -> None:
+    """The sums of the parts of x (n,) that each block reads; as many blocks as out has entries."""
+    SOURCE.kernel(SUMMED, x)((out.size,), (THREADS,), (out, x, np.int64(x.size)))
 
 
 def multiply_adds(y: Any, turns: int, threads: int = 256) -> int:
@@ -61,11 +63,13 @@ def calls(take: Callable[[int], Any], nbytes: int, n: int, ceiling: str) -> dict
     half = max(nbytes // 32, 1) * (16 // item)
     wholes = [take(2 * half) for _ in range(n)]
     pairs = [(whole[:half], whole[half:]) for whole in wholes]
+    tiles, resident = (grid(pairs[0][1], persistent=persistent) for persistent in (False, True))
     found: dict[str, list[Callable[[], Any]]] = {
-        "copy": [partial(copy_to, y, x, persistent=False) for y, x in pairs],
-        "copy_persistent": [partial(copy_to, y, x, persistent=True) for y, x in pairs],
+        "copy": [partial(copy_to, y, x, tiles) for y, x in pairs],
+        "copy_persistent": [partial(copy_to, y, x, resident) for y, x in pairs],
         "copyto": [partial(cupy.copyto, y, x) for y, x in pairs],
     }
     if ceiling == "read":
-        found["read"] = [partial(sums, whole) for whole in wholes]
+        parts = cupy.empty(grid(wholes[0], persistent=True), wholes[0].dtype)
+        found["read"] = [partial(sums, whole, parts) for whole in wholes]
     return found | {"empty": [nothing(wholes[0])] * n}

@@ -39,10 +39,12 @@ class Clock:
 
     def __init__(self, take: Callable[[int], Any], *, idle: bool = False):
         self.cupy = import_module("cupy")
-        cache = 0 if idle else self.cupy.cuda.runtime.getDeviceProperties(0)["l2CacheSize"]
+        card = self.cupy.cuda.runtime.getDeviceProperties(0)
+        self.processors, self.memory = card["multiProcessorCount"], card["totalGlobalMem"]
+        cache = 0 if idle else card["l2CacheSize"]
         self.filling = take(max(2 * cache // 4, 4))
         self.sink = self.cupy.empty(1, np.uint32)
-        self.sums = ceilings.sums(self.filling)
+        self.sums = self.cupy.empty(ceilings.grid(self.filling, persistent=True), self.filling.dtype)
         self.turns_a_second = 0.0
         if not idle:
             self._calibrate()

@@ -31,9 +31,7 @@ def backward_counts(work):
     return 2 * x.nbytes, 5 * x.size
 
 
-BENCHMARK = replace(
-    cpu.BENCHMARK, sizes=tuple((rows(C), C) for C in LONG_ROWS), quick=((3, 7), (2, 8)), bars={}
-)
+BENCHMARK = replace(cpu.BENCHMARK, sizes=tuple((rows(C), C) for C in LONG_ROWS), quick=((3, 7), (2, 8)), bars={})
 PASSES = {
     "forward": Pass(forward, "forward", forward_counts, forward_bars, "read", triton="cross_entropy_forward"),
     "backward": Pass(backward, "backward", backward_counts, triton="cross_entropy_backward"),

@@ -51,6 +51,10 @@ class Subject:
     def name(self) -> str:
         return self.benchmark.hot_path
 
+    @property
+    def rows(self) -> int:
+        return len(self.benchmark.sizes) * len(self.passes)
+
 
 def known() -> tuple[str, ...]:
     """The hot paths that have a file here."""

@@ -57,7 +57,7 @@ class Compiled:
         return [_bind(self.subject, pass_.torch, work, self.function) for work in works]
 
 
-def bound(name: str, subject: Subject, pass_: Pass, works: list[Work], compiled: Compiled) -> list[Call]:
+def bound(name: str, subject: Subject, pass_: Pass, works: list[Work], *, compiled: Compiled) -> list[Call]:
     """A peer's calls, one on each set of inputs. Raises whatever keeps it from running, WithoutError for no such."""
     if name == "triton":
         if not pass_.triton:
