@@ -8,7 +8,8 @@ from contract import assert_no_worse_than_the_problem, draw_cotangents, evaluate
 from hypothesis import given, settings
 from nlp_kernels import dispatch, softmax
 from nlp_kernels.errors import BackendError
-from nlp_kernels.simulator import ORDERS, every_order
+from nlp_kernels.simulator import ORDERS, RawModule, every_order
+from nlp_kernels.softmax.cuda import SOURCE
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -33,7 +34,20 @@ def test_no_worse_than_the_problem_itself(path, dtype, order, data, rng):
 
 
 # (rows, columns): every kernel of the launcher, at both widths
-SHAPES = [(5, 8), (3, 255), (2, 256), (3, 300), (2, 1024), (1, 1025), (2, 4100), (1, 8200), (1, 16390)]
+SHAPES = [
+    (5, 8),
+    (3, 255),
+    (2, 300),
+    (2, 512),
+    (3, 515),
+    (2, 1028),
+    (2, 2050),
+    (2, 4096),
+    (1, 4097),
+    (1, 8196),
+    (1, 16385),
+]
+SHAPES += [(1, 16388), (1, 32772), (1, 65537), (1, 65540), (1, 131080)]
 
 
 @pytest.mark.parametrize("log", [False, True], ids=["p", "log"])
@@ -55,6 +69,19 @@ def test_softmax_of_rows_of_any_length(shape, log):
         ours, dours = run(order)
         np.testing.assert_allclose(ours, y, rtol=3e-5, atol=1e-7)
         np.testing.assert_allclose(dours, dx, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("wide", [1, 8])
+def test_rows_of_bfloat16_are_computed_in_float32(wide):
+    N, C, name = 3, 200, f"softmax_forward<__nv_bfloat16, 32, 8, {wide}>"
+    kernel = RawModule(code=SOURCE.code, options=SOURCE.options("bfloat16"), name_expressions=(name,)).get_function(
+        name
+    )
+    x = np.random.default_rng(0).normal(size=(N, C)).astype(np.float32).view(np.uint32) >> 16  # the upper half
+    y, x = np.zeros((N, C), np.uint16), x.astype(np.uint16)
+    kernel((1,), (128,), (y, x, None, *np.zeros(2, np.int32), np.int64(N), np.int32(C), np.float32(1), np.bool_(False)))
+    x, y = ((bits.astype(np.uint32) << 16).view(np.float32) for bits in (x, y))
+    np.testing.assert_allclose(y, softmax.reference.forward(x.astype(np.float64))[0], rtol=2**-8)  # one rounding
 
 
 def test_the_order_of_the_threads_changes_no_bit():

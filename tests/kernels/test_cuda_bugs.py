@@ -10,20 +10,21 @@ pytestmark = needs_simulator()
 WARP, BLOCK = "softmax_forward<float, 32, 8, 1>", "softmax_forward<float, 512, 32, 1>"
 WIDE, LONG = "softmax_forward<float, 32, 8, 4>", "softmax_forward_long<float, 512>"
 BACKWARD = "softmax_backward<float, 512, 16, 1>"
+CLUSTER = "softmax_forward<float, 1024, 16, 1>"
 
 # name: (kernel, rows, columns, what is right, what is planted, the message)
 PLANTED = {
     "no barrier after the write": (
-        *(BLOCK, 2, 700, "__syncthreads();\n    v = warp", "v = warp"),
-        r"(race|unwritten): .* reads part\[\d+\] in shared memory at common/rows.cuh:\d+",
+        *(BLOCK, 2, 700, "__syncthreads();\n  } else", "} else"),
+        r"(race|unwritten): .* reads part\[\d+\] in shared memory at common/\w+.cuh:\d+",
     ),
     "no barrier before the next write": (
-        *(BACKWARD, 2, 700, "none<T>());\n    __syncthreads();", "none<T>());"),
+        *(BACKWARD, 2, 700, "if constexpr (CLUSTER == 1) __syncthreads();", "if constexpr (CLUSTER == 1);"),
         r"race: .* (reads|writes) part\[\d+\] in shared memory at common/rows.cuh:\d+",
     ),
     "a sum over one warp too many": (
-        *(BLOCK, 1, 600, "lane < GROUP / 32 ?", "lane <= GROUP / 32 ?"),
-        r"out of bounds: .* reads part\[16\] in shared memory at common/rows.cuh:\d+, but part has 16 elements",
+        *(BLOCK, 1, 600, "w < WARPS; w += 32", "w <= WARPS; w += 32"),
+        r"out of bounds: .* reads part\[16\] in shared memory at common/\w+.cuh:\d+, but part has 16 elements",
     ),
     "half a warp's mask": (
         *(WARP, 2, 9, "all_lanes = 0xffffffffu", "all_lanes = 0xffffu"),
@@ -54,18 +55,40 @@ PLANTED = {
             LONG,
             1,
             600,
-            "c < C; c += GROUP) {\n      const T s = kept",
-            "c <= C; c += GROUP) {\n      const T s = kept",
+            "c < C; c += GROUP)\n      own.add",
+            "c <= C; c += GROUP)\n      own.add",
         ),
         r"out of bounds: .* x\[600\] at softmax/cuda.cu:\d+",
     ),
     "a group that leaves the others alone": (
-        *(BLOCK, 2, 700, "m = finite_or_zero(group", "if (t >= 256) return;\n    m = finite_or_zero(group"),
+        *(
+            BLOCK,
+            2,
+            700,
+            "const T m = finite_or_zero(own.m);\n",
+            "const T m = finite_or_zero(own.m);\n    if (t >= 256) return;\n",
+        ),
         r"divergent barrier: .* (returns, but \d+ threads wait for it in|reaches) __syncthreads at common/rows.cuh",
     ),
     "the whole block where a warp has a row": (
-        *(WARP, 3, 9, "z = group_reduce<Sum, GROUP>", "z = group_reduce<Sum, 128>"),
+        *(WARP, 3, 9, "group_exponentials<GROUP>(own", "group_exponentials<128>(own"),
         r"divergent barrier: .* __syncthreads at common/rows.cuh:\d+",
+    ),
+    "no barrier between the blocks of a cluster": (
+        *(CLUSTER, 1, 1025, "ptx::cluster_sync();\n  }", "}"),
+        r"(race|unwritten): .* reads part\[\d+\] in shared memory at common/\w+.cuh:\d+",
+    ),
+    "no barrier before the next row of a cluster": (
+        *(CLUSTER, 2, 1025, "else ptx::cluster_sync();", "else __syncthreads();"),
+        r"race: .* (reads|writes) part\[\d+\] in shared memory at common/\w+.cuh:\d+, which .* of block \(\d, 0, 0\)",
+    ),
+    "the results of a block to one block too many": (
+        *(CLUSTER, 1, 1025, "if (lane < CLUSTER)", "if (lane <= CLUSTER)"),
+        r"maps shared memory of block \d of a cluster of 2",
+    ),
+    "a cluster that goes round by blocks": (
+        *(CLUSTER, 2, 1025, "n = blockIdx.x / cluster_of<GROUP>; n < N", "n = blockIdx.x; n < N"),
+        r"(divergent|deadlock|race|returns)",
     ),
 }
 
@@ -78,8 +101,8 @@ def launch(code, name, N, C, order):
     arrays = (y, x, x.copy()) if "backward" in name else (y, x)
     mask = (None, np.int32(0), np.int32(0))
     with simulate(order):
-        threads = 512 if "512" in name else 128
-        kernel((1,), (threads,), (*arrays, *mask, np.int64(N), np.int32(C), np.float32(1), np.bool_(False)))
+        blocks, threads = (2, 512) if "1024" in name else (1, 512 if "512" in name else 128)
+        kernel((blocks,), (threads,), (*arrays, *mask, np.int64(N), np.int32(C), np.float32(1), np.bool_(False)))
     return y
 
 

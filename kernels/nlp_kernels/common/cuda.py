@@ -12,49 +12,64 @@ import numpy as np
 
 from nlp_kernels import simulator
 
-DTYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+DTYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}  # of arrays, and in CUDA
 
 
 def serves(x: Any) -> bool:
     """Whether CUDA kernels take this array: one of CuPy, or of NumPy inside `use_backend("cuda", simulate=True)`."""
     if type(x) is np.ndarray:
-        return simulator.simulating() and x.dtype in DTYPES
-    return type(x).__module__.partition(".")[0] == "cupy" and x.dtype in DTYPES
+        return simulator.simulating() and x.dtype.name in DTYPES
+    return type(x).__module__.partition(".")[0] == "cupy" and x.dtype.name in DTYPES
 
 
 class Source:
-    """The `cuda.cu` beside a launcher and the template instances it uses, with `T` for the type."""
+    """The `cuda.cu` beside a launcher and the template instances it uses, with `T` for the type.
 
-    def __init__(self, launcher: str, *instances: str):
+    Those in `clusters` are for devices whose blocks can share a row.
+    """
+
+    def __init__(self, launcher: str, *instances: str, clusters: tuple[str, ...] = ()):
         self.path = Path(launcher).with_suffix(".cu")
-        self.instances = instances
+        self.instances, self.clusters = instances, clusters
 
     @property
     def code(self) -> str:
         return f'#line 1 "{self.path}"\n{self.path.read_text()}'
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        return ("-std=c++17", f"-I{self.path.parent}")
+    def options(self, dtype: Any) -> tuple[str, ...]:
+        """What the compiler is told."""
+        wanted = ("-DNLP_BFLOAT16",) if str(dtype) == "bfloat16" else ()
+        return ("-std=c++17", f"-I{self.path.parent}", *wanted)
 
-    def names(self, dtype: Any) -> tuple[str, ...]:
+    def names(self, dtype: Any, *, clusters: bool = True) -> tuple[str, ...]:
         """The name expressions for a dtype, as `softmax_forward<float, 32, 8, 4>`."""
-        return tuple(re.sub(r"\bT\b", DTYPES[np.dtype(dtype)], name) for name in self.instances)
+        instances = (*self.instances, *self.clusters) if clusters else self.instances
+        return tuple(_named(instance, dtype) for instance in instances)
 
     def kernel(self, instance: str, x: Any) -> Any:
-        """The kernel for arrays like x."""
-        library = "numpy" if type(x) is np.ndarray else "cupy"
-        return self._kernel(instance, np.dtype(x.dtype), library)
+        """The kernel for arrays like x.
+
+        CuPy compiles one by one what is asked for; a compiler for the CPU is faster with all of them at once.
+        """
+        if type(x) is np.ndarray:
+            every = (*self.instances, *self.clusters)
+            return self._module(x.dtype.name, every, "simulated").get_function(_named(instance, x.dtype))
+        return self._module(x.dtype.name, (instance,), "cupy").get_function(_named(instance, x.dtype))
 
     @functools.cache  # noqa: B019  sources live as long as the program
-    def _kernel(self, instance: str, dtype: np.dtype, library: str) -> Any:
-        name = self.names(dtype)[self.instances.index(instance)]
-        return self._module(dtype, library).get_function(name)
+    def _module(self, dtype: str, instances: tuple[str, ...], library: str) -> Any:
+        module: Any = import_module("cupy").RawModule if library == "cupy" else simulator.RawModule
+        names = tuple(_named(instance, dtype) for instance in instances)
+        return module(code=self.code, options=self.options(dtype), name_expressions=names)
 
-    @functools.cache  # noqa: B019
-    def _module(self, dtype: np.dtype, library: str) -> Any:
-        module: Any = simulator.RawModule if library == "numpy" else import_module("cupy").RawModule
-        return module(code=self.code, options=self.options, name_expressions=self.names(dtype))
+
+def _named(instance: str, dtype: Any) -> str:
+    return re.sub(r"\bT\b", DTYPES[str(dtype)], instance)
+
+
+def arithmetic(dtype: Any) -> np.dtype:
+    """What numbers of a dtype are computed in: bfloat16 in float32."""
+    return np.dtype(np.float32) if str(dtype) == "bfloat16" else np.dtype(dtype)
 
 
 def empty_like(x: Any) -> Any:
@@ -70,6 +85,11 @@ def width(C: int, *arrays: Any) -> int:
     """How many numbers an access moves: 16 bytes of them where every row starts at a multiple of that, else one."""
     wide = 16 // arrays[0].itemsize
     return wide if C % wide == 0 and all(address(a) % 16 == 0 for a in arrays) else 1
+
+
+def clusters(x: Any) -> bool:
+    """Whether blocks can share a row: on compute capability 9.0 and newer, and in the simulator."""
+    return type(x) is np.ndarray or int(x.device.compute_capability) >= 90
 
 
 def blocks(x: Any, needed: int, per_processor: int = 8) -> int:

@@ -33,6 +33,11 @@ PTX void copy_wait() {  // until at most the `newest` groups are open
 PTX void barrier_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 PTX void barrier_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#undef __cluster_dims__
+#define __cluster_dims__(...)  // there are none before sm_90: kernels are asked for with clusters of one block
+#endif
+
 // Clusters (sm_90): which block of the cluster this is, a barrier of all, an address in another one's shared memory.
 PTX unsigned cluster_rank() {
   unsigned rank;

@@ -1,10 +1,42 @@
-// What kernels over the rows of an (N, C) array share: a group of threads, a warp or the whole block, has a row; its
-// values lie in registers, WIDTH of them to an access of up to 16 bytes; sums and maxima over the group.
+// What kernels over the rows of an (N, C) array share: a group of threads has a row; its values lie in registers, WIDTH
+// of them to an access of up to 16 bytes; sums and maxima over the group. A group is a warp, a block of up to 512
+// threads, or, of more, a cluster of such blocks, which hand each other their results (sm_90).
 //
 //   thread t of the group holds columns (i GROUP + t) WIDTH … + WIDTH - 1 for i = 0, 1, …: neighbours read neighbours.
+//
+// Arrays hold numbers of a type S, arithmetic is in T: float for bfloat16, else S itself.
 #pragma once
+#include "ptx.cuh"
+
+#ifdef NLP_BFLOAT16
+#include <cuda_bf16.h>
+#endif
 
 constexpr unsigned all_lanes = 0xffffffffu;
+constexpr int largest_block = 512;
+
+template <int GROUP>
+constexpr int block_of = GROUP < 128 ? 128 : GROUP < largest_block ? GROUP : largest_block;  // threads in a block
+template <int GROUP>
+constexpr int cluster_of = GROUP > largest_block ? GROUP / largest_block : 1;  // blocks in a cluster
+
+template <typename S>
+struct Arithmetic {
+  using Type = S;
+};
+#ifdef NLP_BFLOAT16
+template <>
+struct Arithmetic<__nv_bfloat16> {
+  using Type = float;
+};
+#endif
+template <typename S>
+using arithmetic = typename Arithmetic<S>::Type;
+
+// Blocks that a processor shall have room for, where a thread holds so many numbers of a row: one computes while the
+// other waits for memory. (Told nothing, the compiler spills to fit more; numbers one by one need their addresses.)
+template <typename S, int VALUES, int WIDTH>
+constexpr int resident = VALUES * sizeof(arithmetic<S>) < (WIDTH == 1 ? 64 : 128) ? 2 : 1;
 
 template <typename T>
 __device__ __forceinline__ T infinity() {
@@ -38,17 +70,40 @@ __device__ __forceinline__ T warp_reduce(T v) {
   return v;
 }
 
-// Every thread gets the result of its group: of its warp, or of the block of GROUP threads.
+template <int GROUP>
+__device__ __forceinline__ int group_thread() {
+  if constexpr (GROUP <= largest_block) return threadIdx.x % GROUP;
+  else return ptx::cluster_rank() * largest_block + threadIdx.x;
+}
+
+// What each warp of the group brings, for all of its warps: f(the v of warp w, w < GROUP / 32) is called by lane w % 32
+// of every warp, for w < 32 first. A block has it in its shared memory, a cluster writes it into that of every block.
+template <int GROUP, typename V, typename F>
+__device__ __forceinline__ void for_warps(V v, F f) {
+  constexpr int WARPS = GROUP / 32, CLUSTER = cluster_of<GROUP>;
+  __shared__ V part[WARPS];
+  const int lane = threadIdx.x % 32, warp = group_thread<GROUP>() / 32;
+  if constexpr (CLUSTER == 1) {
+    if (lane == 0) part[warp] = v;
+    __syncthreads();
+  } else {
+    if (lane < CLUSTER) *ptx::map_shared(&part[warp], lane) = v;  // lane r writes to block r
+    ptx::cluster_sync();
+  }
+#pragma unroll
+  for (int w = lane; w < WARPS; w += 32) f(part[w]);
+  if constexpr (CLUSTER == 1) __syncthreads();  // part may be written again
+  else ptx::cluster_sync();                     // and no block ends while others may write to it
+}
+
+// Every thread gets the result of its group, in the same order for all.
 template <typename Op, int GROUP, typename T>
 __device__ __forceinline__ T group_reduce(T v) {
   v = warp_reduce<Op>(v);
   if constexpr (GROUP > 32) {
-    __shared__ T part[GROUP / 32];
-    const int lane = threadIdx.x % 32;
-    if (lane == 0) part[threadIdx.x / 32] = v;
-    __syncthreads();
-    v = warp_reduce<Op>(lane < GROUP / 32 ? part[lane] : Op::template none<T>());
-    __syncthreads();  // part may be written again
+    T all = Op::template none<T>();
+    for_warps<GROUP>(v, [&](T of_warp) { all = Op::of(all, of_warp); });
+    v = warp_reduce<Op>(all);
   }
   return v;
 }
@@ -64,34 +119,38 @@ __device__ __forceinline__ void for_items(int t, int C, F f) {
 }
 
 // A row to registers; WIDTH divides C, and the row's address is a multiple of WIDTH values.
-template <int GROUP, int ITEMS, int WIDTH, typename T>
-__device__ __forceinline__ void load_row(T (&v)[ITEMS], const T* row /* (C,) */, int t, int C) {
+template <int GROUP, int ITEMS, int WIDTH, typename T, typename S>
+__device__ __forceinline__ void load_row(T (&v)[ITEMS], const S* row /* (C,) */, int t, int C) {
 #pragma unroll
   for (int i = 0; i < ITEMS; i += WIDTH) {
     const int c = (i / WIDTH * GROUP + t) * WIDTH;
     if (c >= C) continue;
-    const auto vector = *reinterpret_cast<const Vector<T, WIDTH>*>(row + c);
+    const auto vector = *reinterpret_cast<const Vector<S, WIDTH>*>(row + c);
 #pragma unroll
-    for (int j = 0; j < WIDTH; j++) v[i + j] = vector.v[j];
+    for (int j = 0; j < WIDTH; j++) v[i + j] = static_cast<T>(vector.v[j]);
   }
 }
 
-template <int GROUP, int ITEMS, int WIDTH, typename T>
-__device__ __forceinline__ void store_row(T* row /* (C,) */, const T (&v)[ITEMS], int t, int C) {
+template <int GROUP, int ITEMS, int WIDTH, typename T, typename S>
+__device__ __forceinline__ void store_row(S* row /* (C,) */, const T (&v)[ITEMS], int t, int C) {
 #pragma unroll
   for (int i = 0; i < ITEMS; i += WIDTH) {
     const int c = (i / WIDTH * GROUP + t) * WIDTH;
     if (c >= C) continue;
-    Vector<T, WIDTH> vector;
+    Vector<S, WIDTH> vector;
 #pragma unroll
-    for (int j = 0; j < WIDTH; j++) vector.v[j] = v[i + j];
-    *reinterpret_cast<Vector<T, WIDTH>*>(row + c) = vector;
+    for (int j = 0; j < WIDTH; j++) vector.v[j] = static_cast<S>(v[i + j]);
+    *reinterpret_cast<Vector<S, WIDTH>*>(row + c) = vector;
   }
 }
 
 // Rows are dealt out to the groups of a grid of any size.
 template <int GROUP, typename F>
 __device__ __forceinline__ void for_rows(long long N, F f) {
-  const long long groups = blockDim.x / GROUP;
-  for (long long n = blockIdx.x * groups + threadIdx.x / GROUP; n < N; n += gridDim.x * groups) f(n);
+  if constexpr (GROUP > largest_block) {
+    for (long long n = blockIdx.x / cluster_of<GROUP>; n < N; n += gridDim.x / cluster_of<GROUP>) f(n);
+  } else {
+    const long long groups = blockDim.x / GROUP;
+    for (long long n = blockIdx.x * groups + threadIdx.x / GROUP; n < N; n += gridDim.x * groups) f(n);
+  }
 }

@@ -57,6 +57,7 @@ struct Entry {  // a kernel instance, as the launcher sees it
   const unsigned* bytes;  // of each parameter
   const unsigned* items;  // of what it points to; 0 where it is a value
   const char* kinds;      // of each: 'v' a value, 'p' a pointer, 'c' a pointer to const
+  unsigned cluster;       // blocks in a cluster
 };
 
 }  // namespace simulator

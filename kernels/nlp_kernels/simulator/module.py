@@ -27,6 +27,7 @@ class _Entry(ctypes.Structure):  # interface.h
         ("bytes", ctypes.POINTER(ctypes.c_uint)),
         ("items", ctypes.POINTER(ctypes.c_uint)),
         ("kinds", ctypes.c_char_p),
+        ("cluster", ctypes.c_uint),
     ]
 
 
@@ -86,7 +87,7 @@ class RawModule:
         if name not in self.names:
             raise SimulatorError(f"the module has no kernel {name!r}; it has {', '.join(self.names)}")
         if self._library is None:
-            entries = ", ".join(f"simulator::Instance<&{n}>::entry" for n in self.names)
+            entries = ", ".join(translate.instance(name, self._signature(name)) for name in self.names)
             code = translate.shared_memory(self._code)
             code += (
                 f'\n#line 1 "name_expressions"\nextern const simulator::Entry simulator_entries[] = {{{entries}}};\n'
@@ -94,8 +95,10 @@ class RawModule:
             self.path = build.library(code)
             self._library = ctypes.CDLL(str(self.path))
             self._library.simulator_entry.restype = ctypes.POINTER(_Entry)
-        signature = self.signatures[re.sub(r"<.*", "", name).split("::")[-1].strip()]
-        return RawKernel(self, name, self.names.index(name), signature)
+        return RawKernel(self, name, self.names.index(name), self._signature(name))
+
+    def _signature(self, name: str) -> translate.Signature:
+        return self.signatures[re.sub(r"<.*", "", name).split("::")[-1].strip()]
 
 
 class RawKernel:
@@ -105,10 +108,7 @@ class RawKernel:
         self.module, self.name, self.index, self.signature = module, name, index, signature
         self.max_dynamic_shared_size_bytes = 48 << 10  # as on a GPU: more must be asked for
         self._entry = module._library.simulator_entry(index).contents
-        try:
-            self.cluster = int(np.prod([int(n) for n in (signature.cluster or "1").split(",")]))
-        except ValueError:
-            raise SimulatorError(f"{name}: __cluster_dims__({signature.cluster}) must be numbers") from None
+        self.cluster = self._entry.cluster
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
         """Run it to the end; raises SimulatorError for a wrong launch and for every bug that is found."""

@@ -21,6 +21,7 @@ _ALIGNMENT = re.compile(r"\A\s*(?:__align__|alignas)\s*\(((?:[^()]|\([^()]*\))*)
 _FIRST = re.compile(r"\A(.*?[\s>*&])(\w+)\s*((?:\[.*\])?)\s*\Z", re.DOTALL)
 _FURTHER = re.compile(r"\A\s*(\w+)\s*((?:\[.*\])?)\s*\Z", re.DOTALL)
 _CLUSTER = re.compile(r"__cluster_dims__\s*\(([^()]*)\)")
+_TEMPLATE = re.compile(r"\btemplate\s*<([^{};]*)>\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Signature:
     """A `__global__` function as it is declared."""
 
     parameters: tuple[str, ...]
-    cluster: str | None  # the text of its __cluster_dims__
+    template: tuple[str, ...]  # and its template's
+    cluster: str  # the text of its __cluster_dims__, empty where it has none
 
 
 def flatten(code: str, folders: Iterable[Path], name: str = "kernel.cu") -> str:
@@ -102,8 +104,19 @@ def signatures(code: str) -> dict[str, Signature]:
             continue
         parameters = tuple(_name(p) for p in split(head[opening + 1 : -1]) if p.strip() not in ("", "void"))
         cluster = _CLUSTER.search(head)
-        found[name[1]] = Signature(parameters, cluster[1] if cluster else None)
+        template = _TEMPLATE.search(code[: start - len("__global__")])
+        arguments = tuple(_name(p) for p in split(template[1])) if template else ()
+        found[name[1]] = Signature(parameters, arguments, cluster[1] if cluster else "")
     return found
+
+
+def instance(name: str, signature: Signature) -> str:
+    """The table entry of a name expression: the kernel, and the size of its cluster as C++ computes it."""
+    values = split(name.partition("<")[2].rpartition(">")[0])
+    size = " * ".join(f"({n})" for n in split(signature.cluster)) if signature.cluster else "1"
+    for parameter, value in zip(signature.template, values, strict=False):
+        size = re.sub(rf"\b{parameter}\b", f"({value.strip()})", size)
+    return f"simulator::Instance<&{name}, {size}>::entry"
 
 
 def split(text: str) -> list[str]:

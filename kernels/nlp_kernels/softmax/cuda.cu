@@ -1,14 +1,13 @@
 // Softmax and log-softmax over the rows of (N, C). README.md has the equations.
 //
 // A row of up to GROUP x ITEMS columns is read once, kept in registers, and written once: a warp has a row of up to
-// 2 KiB, a block of 512 threads one of up to 32 KiB (backward, where two are kept, half of that). Longer rows are read
-// twice: once for the maximum and the sum of exponentials, which each thread keeps up to date together, and once for
-// the result. Memory moves 2 N C numbers forward (3 for long rows) and 3 N C backward (5).
-//
-// One block to a processor is the least that is asked for: told nothing, the compiler spills to fit more.
+// 2 KiB, a block of 512 threads one of up to 32 KiB, a cluster of 2, 4 or 8 such blocks one of up to 512 KiB. Longer
+// rows are read twice: once for the maximum and the sum of exponentials, and once for the result. Memory moves 2 N C
+// numbers forward (3 for long rows) and 3 N C backward (5).
+// Each thread finds the maximum and the sum of its own columns, and the group brings them together in one exchange.
 //
 // keep[n * keep_row + c * keep_column] is the mask, strides 0 where it has one row or one column; null: all are kept.
-#include "../common/rows.cuh"
+#include "../common/exponentials.cuh"
 
 struct Mask {
   const bool* keep;
@@ -18,62 +17,55 @@ struct Mask {
   }
 };
 
-template <typename T>
-__device__ __forceinline__ T finite_or_zero(T m) {
-  return m == infinity<T>() || m == -infinity<T>() ? T(0) : m;  // a row that keeps nothing has no maximum
-}
-
-template <typename T, int GROUP, int ITEMS, int WIDTH>
-__global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP, 1)
-    softmax_forward(T* __restrict__ y /* (N, C) */, const T* __restrict__ x /* (N, C) */, const bool* keep,
-                    int keep_row, int keep_column, long long N, int C, T scale, bool log_) {
-  const int t = threadIdx.x % GROUP;
+template <typename S, int GROUP, int ITEMS, int WIDTH>
+__global__ void __launch_bounds__(block_of<GROUP>, resident<S, ITEMS, WIDTH>) __cluster_dims__(cluster_of<GROUP>)
+    softmax_forward(S* __restrict__ y /* (N, C) */, const S* __restrict__ x /* (N, C) */, const bool* keep,
+                    int keep_row, int keep_column, long long N, int C, arithmetic<S> scale, bool log_) {
+  using T = arithmetic<S>;
+  const int t = group_thread<GROUP>();
   const Mask kept{keep, keep_row, keep_column};
   for_rows<GROUP>(N, [&](long long n) {
-    T s[ITEMS], m = -infinity<T>(), z = 0;
+    T s[ITEMS];
+    Exponentials<T> own;
     load_row<GROUP, ITEMS, WIDTH>(s, x + n * C, t, C);
     for_items<GROUP, ITEMS, WIDTH>(t, C, [&](int i, int c) {
       if (!kept(n, c)) s[i] = -infinity<T>();  // (1)
-      m = Max::of(m, s[i]);
+      own.m = Max::of(own.m, s[i]);
     });
-    m = finite_or_zero(group_reduce<Max, GROUP>(m));
+    const T m = finite_or_zero(own.m);
     for_items<GROUP, ITEMS, WIDTH>(t, C, [&](int i, int) {
-      s[i] = (s[i] - m) * scale;  // (2)
-      const T e = exp(s[i]);      // (3)
-      z += e;
+      const T e = exp((s[i] - m) * scale);  // (2) (3)
+      own.z += e;
       if (!log_) s[i] = e;
     });
-    z = group_reduce<Sum, GROUP>(z);  // (4)
-    if (z == 0) z = 1;                // a row that keeps nothing: 0/1, not 0/0
-    const T a = log_ ? log(z) : 1 / z;
-    for_items<GROUP, ITEMS, WIDTH>(t, C, [&](int i, int) { s[i] = log_ ? s[i] - a : s[i] * a; });  // (6) (5)
+    const Exponentials<T> row = group_exponentials<GROUP>(own, scale);  // (4)
+    const T z = row.z == 0 ? T(1) : row.z;                               // a row that keeps nothing: 0/1, not 0/0
+    const T a = log_ ? log(z) : exp((m - row.m) * scale) / z;
+    for_items<GROUP, ITEMS, WIDTH>(t, C, [&](int i, int) {
+      if (log_) s[i] = (s[i] - row.m) * scale - a;  // (6)
+      else if (s[i] != 0) s[i] *= a;                // (5); a thread that keeps nothing has no m, so no a
+    });
     store_row<GROUP, ITEMS, WIDTH>(y + n * C, s, t, C);
   });
 }
 
-// Rows of any length, by a block each: the maximum so far, and the sum of exponentials relative to it.
-template <typename T, int GROUP>
-__global__ void __launch_bounds__(GROUP, 1)
-    softmax_forward_long(T* __restrict__ y /* (N, C) */, const T* __restrict__ x /* (N, C) */, const bool* keep,
-                         int keep_row, int keep_column, long long N, int C, T scale, bool log_) {
+// Rows of any length.
+template <typename S, int GROUP>
+__global__ void __launch_bounds__(block_of<GROUP>, 1) __cluster_dims__(cluster_of<GROUP>)
+    softmax_forward_long(S* __restrict__ y /* (N, C) */, const S* __restrict__ x /* (N, C) */, const bool* keep,
+                         int keep_row, int keep_column, long long N, int C, arithmetic<S> scale, bool log_) {
+  using T = arithmetic<S>;
   const Mask kept{keep, keep_row, keep_column};
   for_rows<GROUP>(N, [&](long long n) {
-    T m = -infinity<T>(), z = 0;
-    for (int c = threadIdx.x; c < C; c += GROUP) {
-      const T s = kept(n, c) ? x[n * C + c] : -infinity<T>();  // (1)
-      if (s > m) {
-        z = z == 0 ? T(0) : z * exp((m - s) * scale);
-        m = s;
-      }
-      if (s != -infinity<T>()) z += exp((s - m) * scale);  // (3); NaN stays NaN
-    }
-    const T top = finite_or_zero(group_reduce<Max, GROUP>(m));
-    z = group_reduce<Sum, GROUP>(z == 0 ? T(0) : z * exp((m - top) * scale));  // (4)
-    if (z == 0) z = 1;
+    Exponentials<T> own;
+    for (int c = group_thread<GROUP>(); c < C; c += GROUP)
+      own.add(kept(n, c) ? static_cast<T>(x[n * C + c]) : -infinity<T>(), scale);  // (1)
+    const Exponentials<T> row = group_exponentials<GROUP>(own, scale);             // (3) (4)
+    const T z = row.z == 0 ? T(1) : row.z;
     const T a = log_ ? log(z) : 1 / z;
-    for (int c = threadIdx.x; c < C; c += GROUP) {
-      const T s = ((kept(n, c) ? x[n * C + c] : -infinity<T>()) - top) * scale;  // (2)
-      y[n * C + c] = log_ ? s - a : exp(s) * a;                                  // (6) (5)
+    for (int c = group_thread<GROUP>(); c < C; c += GROUP) {
+      const T s = ((kept(n, c) ? static_cast<T>(x[n * C + c]) : -infinity<T>()) - row.m) * scale;  // (2)
+      y[n * C + c] = static_cast<S>(log_ ? s - a : exp(s) * a);                                    // (6) (5)
     }
   });
 }
@@ -85,12 +77,13 @@ __device__ __forceinline__ T gradient(T dy, T y, T sum, T scale, bool log_) {
   return log_ ? (dy - p * sum) * scale : p * (dy - sum) * scale;  // (10) (7)
 }
 
-template <typename T, int GROUP, int ITEMS, int WIDTH>
-__global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP, 1)
-    softmax_backward(T* __restrict__ dx /* (N, C) */, const T* __restrict__ dy /* (N, C) */,
-                     const T* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column, long long N,
-                     int C, T scale, bool log_) {
-  const int t = threadIdx.x % GROUP;
+template <typename S, int GROUP, int ITEMS, int WIDTH>
+__global__ void __launch_bounds__(block_of<GROUP>, resident<S, 2 * ITEMS, WIDTH>) __cluster_dims__(cluster_of<GROUP>)
+    softmax_backward(S* __restrict__ dx /* (N, C) */, const S* __restrict__ dy /* (N, C) */,
+                     const S* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column, long long N,
+                     int C, arithmetic<S> scale, bool log_) {
+  using T = arithmetic<S>;
+  const int t = group_thread<GROUP>();
   const Mask kept{keep, keep_row, keep_column};
   for_rows<GROUP>(N, [&](long long n) {
     T g[ITEMS], p[ITEMS], sum = 0;
@@ -106,20 +99,20 @@ __global__ void __launch_bounds__(GROUP < 128 ? 128 : GROUP, 1)
   });
 }
 
-template <typename T, int GROUP>
-__global__ void __launch_bounds__(GROUP, 1)
-    softmax_backward_long(T* __restrict__ dx /* (N, C) */, const T* __restrict__ dy /* (N, C) */,
-                          const T* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column,
-                          long long N, int C, T scale, bool log_) {
+template <typename S, int GROUP>
+__global__ void __launch_bounds__(block_of<GROUP>, 1) __cluster_dims__(cluster_of<GROUP>)
+    softmax_backward_long(S* __restrict__ dx /* (N, C) */, const S* __restrict__ dy /* (N, C) */,
+                          const S* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column,
+                          long long N, int C, arithmetic<S> scale, bool log_) {
+  using T = arithmetic<S>;
   const Mask kept{keep, keep_row, keep_column};
   for_rows<GROUP>(N, [&](long long n) {
+    const auto cotangent = [&](int c) { return log_ && !kept(n, c) ? T(0) : static_cast<T>(dy[n * C + c]); };  // (9)
     T sum = 0;
-    for (int c = threadIdx.x; c < C; c += GROUP)
-      if (!log_ || kept(n, c)) sum += log_ ? dy[n * C + c] : dy[n * C + c] * y[n * C + c];
+    for (int c = group_thread<GROUP>(); c < C; c += GROUP)
+      sum += log_ ? cotangent(c) : cotangent(c) * static_cast<T>(y[n * C + c]);
     sum = group_reduce<Sum, GROUP>(sum);
-    for (int c = threadIdx.x; c < C; c += GROUP) {
-      const T g = log_ && !kept(n, c) ? T(0) : dy[n * C + c];  // (9)
-      dx[n * C + c] = gradient(g, y[n * C + c], sum, scale, log_);
-    }
+    for (int c = group_thread<GROUP>(); c < C; c += GROUP)
+      dx[n * C + c] = static_cast<S>(gradient(cotangent(c), static_cast<T>(y[n * C + c]), sum, scale, log_));
   });
 }

@@ -16,11 +16,11 @@ constexpr unsigned item_of() {
   else return sizeof(Item);
 }
 
-template <auto kernel>
+template <auto kernel, unsigned cluster>
 struct Instance;
 
-template <class... T, void (*kernel)(T...)>
-struct Instance<kernel> {
+template <class... T, void (*kernel)(T...), unsigned cluster>
+struct Instance<kernel, cluster> {
   template <size_t... i>
   SIMULATOR_UNCHECKED static void apply(void** arguments, std::index_sequence<i...>) {
     kernel(*static_cast<std::remove_cv_t<T>*>(arguments[i])...);
@@ -30,7 +30,7 @@ struct Instance<kernel> {
   static constexpr unsigned bytes[] = {sizeof(T)..., 0};
   static constexpr unsigned items[] = {item_of<T>()..., 0};
   static constexpr char kinds[] = {kind_of<T>()..., 0};
-  static constexpr Entry entry = {call, sizeof...(T), bytes, items, kinds};
+  static constexpr Entry entry = {call, sizeof...(T), bytes, items, kinds, cluster};
 };
 
 }  // namespace simulator

@@ -1,0 +1,101 @@
+"""What the compiler makes of every CUDA kernel, as a table: `python -m benchmarks.registers [HOT_PATH …]`.
+
+Writes benchmarks/results/registers/<hot path>.md; the tests compile the kernels again and compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from nlp_kernels import dispatch
+
+from benchmarks.nvrtc import ARCHITECTURES, Usage, compile_source, version
+
+FOLDER = Path(__file__).parent / "results" / "registers"
+DTYPES = ("float32", "float64", "bfloat16")
+HEADING = """# Registers of the CUDA kernels of {hot_path}
+
+Registers a thread, as NVRTC {version} gives them; – where blocks cannot share a row. No kernel spills or has a stack.
+`{command}` writes this table, and the tests compare it.
+
+| kernel | {columns} |
+|---|{rule}|
+"""
+
+
+def hot_paths() -> list[str]:
+    """Those that have a `cuda.cu`."""
+    return sorted(path.parent.name for path in dispatch.ROOT.glob("*/cuda.cu"))
+
+
+def dtypes(hot_path: str) -> tuple[str, ...]:
+    """The dtypes that a source can be compiled for; bfloat16 where its arithmetic is another type than its arrays'."""
+    reads_bfloat16 = "arithmetic<" in (dispatch.ROOT / hot_path / "cuda.cu").read_text()
+    return DTYPES if reads_bfloat16 else DTYPES[:2]
+
+
+def compiled(hot_path: str, dtype: str, architecture: str, *, disassemble: bool = False) -> dict[str, Usage]:
+    """Name expression -> usage, of every kernel that the architecture can have."""
+    source = import_module(f"nlp_kernels.{hot_path}.cuda").SOURCE
+    names = source.names(dtype, clusters=int(architecture[3:]) >= 90)
+    return compile_source(source.code, source.options(dtype), names, architecture, disassemble=disassemble)
+
+
+def readable(name: str) -> str:
+    """A name expression with its quotients computed: `softmax_forward<float, 32, 8, 4>`."""
+    name = re.sub(r"arithmetic<(\w+)>", lambda m: m[1].replace("__nv_bfloat16", "float"), name)
+    size = {"float": 4, "double": 8, "__nv_bfloat16": 2}
+    return re.sub(r"(\d+) / sizeof\((\w+)\)", lambda m: str(int(m[1]) // size[m[2]]), name)
+
+
+def table(hot_path: str) -> str:
+    """The table as Markdown."""
+    rows: dict[str, dict[str, int]] = {}
+    for dtype in dtypes(hot_path):
+        for architecture in ARCHITECTURES:
+            for name, usage in compiled(hot_path, dtype, architecture).items():
+                rows.setdefault(readable(name), {})[architecture] = usage.registers
+    command = f"python -m benchmarks.registers {hot_path}"
+    columns, rule = " | ".join(ARCHITECTURES), "|".join("---:" for _ in ARCHITECTURES)
+    heading = HEADING.format(hot_path=hot_path, version=version(), command=command, columns=columns, rule=rule)
+    return heading + "".join(
+        f"| `{name}` | {' | '.join(str(found.get(a, '–')) for a in ARCHITECTURES)} |\n"
+        for name, found in sorted(rows.items(), key=_by_kernel)
+    )
+
+
+def written(hot_path: str) -> tuple[str, dict[tuple[str, str], int]]:
+    """The version of NVRTC and the registers by kernel and architecture, from the table that was written."""
+    text = (FOLDER / f"{hot_path}.md").read_text()
+    said = re.search(r"NVRTC ([\d.]+\d)", text)
+    return said[1] if said else "", dict(_cells(text))
+
+
+def _cells(text: str) -> Iterator[tuple[tuple[str, str], int]]:
+    for name, cells in re.findall(r"^\| `(.*?)` \| (.*) \|$", text, re.MULTILINE):
+        for architecture, cell in zip(ARCHITECTURES, cells.split(" | "), strict=True):
+            if cell != "–":
+                yield (name, architecture), int(cell)
+
+
+def _by_kernel(row: tuple[str, dict[str, int]]) -> tuple[str, str, list[int]]:
+    name, _, arguments = row[0].partition("<")
+    return name, re.sub(r"\d", "", arguments), [int(n) for n in re.findall(r"\b\d+", arguments)]
+
+
+def main() -> None:
+    """Write the tables of all hot paths, or of those named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hot_path", nargs="*", choices=[*hot_paths(), []], help="(default: all)")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for hot_path in parser.parse_args().hot_path or hot_paths():
+        (FOLDER / f"{hot_path}.md").write_text(table(hot_path))
+        print(FOLDER / f"{hot_path}.md")
+
+
+if __name__ == "__main__":
+    main()
