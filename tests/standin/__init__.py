@@ -56,7 +56,6 @@ def _forget_kernels() -> None:
     """What launchers have compiled is of one CuPy."""
     from nlp_kernels.common.cuda import Source
 
-    Source._kernel.cache_clear()
     Source._module.cache_clear()
 
 
