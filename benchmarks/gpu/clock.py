@@ -35,36 +35,36 @@ class Window:
 
 
 class Clock:
-    """Events, an array that fills the cache, and a kernel that holds the card up; `idle` does without both."""
+    """Events, an array that fills the cache, and a kernel that holds the card up; `idle` does without the two."""
 
     def __init__(self, take: Callable[[int], Any], *, idle: bool = False):
-        self.cupy = import_module("cupy")
+        self.cupy, self.idle = import_module("cupy"), idle
         card = self.cupy.cuda.runtime.getDeviceProperties(0)
         self.processors, self.memory = card["multiProcessorCount"], card["totalGlobalMem"]
-        cache = 0 if idle else card["l2CacheSize"]
-        self.filling = take(max(2 * cache // 4, 4))
-        self.sink = self.cupy.empty(1, np.uint32)
-        self.sums = self.cupy.empty(ceilings.grid(self.filling, persistent=True), self.filling.dtype)
-        self.turns_a_second = 0.0
         if not idle:
+            self.filling = take(2 * card["l2CacheSize"] // 4)
+            self.sums = self.cupy.empty(ceilings.grid(self.filling, persistent=True), self.filling.dtype)
+            self.sink = self.cupy.empty(1, np.uint32)
             self._calibrate()
 
     def window(self, calls: list[Callable[[], Any]], hold_s: float) -> Window:
         """One window of these calls, behind a hold of so many seconds."""
         start, end = self.cupy.cuda.Event(), self.cupy.cuda.Event()
-        ceilings.sums(self.filling, self.sums)
-        ceilings.hold_up(self.filling, int(hold_s * self.turns_a_second), self.sink)
+        if not self.idle:
+            ceilings.sums(self.filling, self.sums)
+            ceilings.hold_up(self.filling, int(hold_s * self.turns_a_second), self.sink)
         start.record()
         before = time.perf_counter()
-        results = [call() for call in calls]  # all kept, so that each has memory of its own
+        kept = [call() for call in calls]  # all results, so that each has memory of its own
         host_s = time.perf_counter() - before
         ahead = not start.done
         end.record()
         end.synchronize()
-        del results
+        del kept
         return Window(self.cupy.cuda.get_elapsed_time(start, end) / 1e3, host_s, ahead)
 
     def _calibrate(self, turns: int = 1 << 20) -> None:
+        self.turns_a_second = 0.0
         for _ in range(2):  # the first loads the module
             held = self.window([lambda: ceilings.hold_up(self.filling, turns, self.sink)], 0.0)
         self.turns_a_second = turns / held.device_s
