@@ -112,7 +112,9 @@ def test_a_peer_that_disagrees_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(module, "SUBJECT", replace(module.SUBJECT, benchmark=wrong))
     with pytest.raises(SystemExit, match="1"):
         quick("softmax", "--peers", "torch")
-    assert "PyTorch: p is off by" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "(3, 7), forward, PyTorch: FAILED: softmax (3, 7), forward, PyTorch: p is off by" in said
+    assert "│ (3, 7), forward " in said  # ours
 
 
 def test_what_cannot_be_had_is_said_once(monkeypatch, capsys):
@@ -134,7 +136,7 @@ def test_torch_compile_shares_one_function_among_the_passes(small, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", eagerly)
     with config.patch(donated_buffer=True):
-        rows = hot_path.main(SimpleNamespace(name="softmax"), ["--device", "cuda", "--peers", "compile"])
+        rows = hot_path.main(SimpleNamespace(name="layer_norm"), ["--device", "cuda", "--peers", "compile"])
     assert all(row["compile"]["compile_s"] > 0 for row in rows.values())
     assert len(compiled) == len(rows) / 2  # forward and backward of a size
 

@@ -37,11 +37,10 @@ class Row:
     right: dict[str, Any] = field(init=False, repr=False)
 
     def timed(self, names: tuple[str, ...], compiled: peers.Compiled) -> Iterator[Timed]:
-        """Our backends, the kernels first, and the peers of these names. DisagreementError where one disagrees."""
-        in_place = bool(
-            self.subject.benchmark.in_place
-        )  # then whoever is timed changes what others would be checked by
-        self.first = _copied(self.works[0]) if in_place else self.works[0]
+        """Our backends, the kernels first, and the peers of these names. DisagreementError where ours disagree."""
+        self.first = self.works[0]
+        if self.subject.benchmark.in_place:  # whoever is timed changes what the next would be checked by
+            self.first = _copied(self.first)
         self.right = self._right()
         yield from self._ours()
         yield from self._peers(names, compiled)
@@ -63,8 +62,8 @@ class Row:
             bind = partial(peers.bound, name, self.subject, self.pass_, compiled=compiled)
             try:
                 calls = self._agreed(peers.PEERS[name], bind)
-            except DisagreementError:
-                raise
+            except DisagreementError as error:  # refused, and ours are still worth having
+                self.found.failed(f"{self.label}, {peers.PEERS[name]}", error)
             except peers.WithoutError:
                 continue
             except Exception as error:  # not installed, no memory, or whatever a compiler stumbles over
