@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from nlp_kernels.common.memory import keep_freed_memory
 
 from tinygrad_nlp import TinygradError, UserError, __version__
+from tinygrad_nlp.autograd.devices import library_of
 from tinygrad_nlp.command_line import Parser, add_machine_options, command, me, one_of, use_threads
 from tinygrad_nlp.models import MODELS, find
 from tinygrad_nlp.train.options import add_options, given
@@ -115,6 +116,7 @@ def train(argv: list[str]) -> int:
     add_options(parser.add_argument_group("training"), run_class.settings_class)
     arguments = parser.parse(argv[1:])
     use_threads(arguments.threads)
+    library_of(arguments.device)  # one that is not there is told at once
     keep_freed_memory()  # this process is ours, and a training step asks for the same sizes again and again
     options, settings = given(arguments, config_class), given(arguments, run_class.settings_class)
     if arguments.resume is None:

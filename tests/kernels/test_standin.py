@@ -169,7 +169,7 @@ def test_devices_do_not_mix(standin_cupy):
 def test_kernels_run_in_the_simulator(standin_cupy):
     x = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     y = softmax(Tensor(standin_cupy.asarray(x)))
-    assert sys.modules["cupy._machine"].machine.launches == ["softmax_forward<float, 32, 16 / sizeof(float), 1>"]
+    assert [name.split("<")[0] for name in sys.modules["cupy._machine"].machine.launches] == ["softmax_forward"]
     np.testing.assert_allclose(y.data.get(), softmax(x).numpy(), rtol=1e-6)
 
 

@@ -49,15 +49,16 @@ class TinygradNLP:
         return grad(outputs, inputs, cotangents, allow_unused=True)
 
 
-def disagreements(case: Case) -> list[str]:
+def disagreements(case: Case, library: TinygradNLP | None = None, roundings: float = ROUNDINGS) -> list[str]:
     """One line for each result that is not PyTorch's."""
-    results = run(case.kind, case.ours, case.then, TinygradNLP(), case.arguments, lambda name, *_: case.arrays[name])
+    library = library or TinygradNLP()
+    results = run(case.kind, case.ours, case.then, library, case.arguments, lambda name, *_: case.arrays[name])
     if set(results) != set(case.results):
         return [f"{case.name}: results {sorted(results)}, PyTorch's are {sorted(case.results)}"]
-    return [line for name in results for line in differences(case, name, results[name])]
+    return [line for name in results for line in differences(case, name, results[name], roundings)]
 
 
-def differences(case: Case, name: str, ours: np.ndarray) -> list[str]:
+def differences(case: Case, name: str, ours: np.ndarray, roundings: float = ROUNDINGS) -> list[str]:
     """The worst element of a result, if it is not PyTorch's."""
     theirs, where = case.results[name], f"{case.name}: {name} of {case.ours} {case.then}"
     if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
@@ -69,7 +70,7 @@ def differences(case: Case, name: str, ours: np.ndarray) -> list[str]:
         return []
     with np.errstate(invalid="ignore", divide="ignore"):
         times = np.where(equal, 0.0, np.abs(ours - theirs) / rounding(case, name))
-    if np.all(times <= ROUNDINGS):
+    if np.all(times <= roundings):
         return []
     i = np.unravel_index(np.argmax(times), times.shape)
     return [f"{where}, at {tuple(map(int, i))}: {ours[i]!r}, PyTorch's {theirs[i]!r}, {times[i]:.3g} roundings away"]

@@ -7,6 +7,7 @@ On the command line it is enough to look for modules here first:
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import sys
 from collections.abc import Iterator
@@ -27,12 +28,12 @@ def installed() -> Iterator[ModuleType]:
     real = _taken_away()
     sys.path.insert(0, _FOLDER)
     sys.modules.update(_kept)
-    _forget_kernels()
     try:
         cupy = importlib.import_module("cupy")
         array_api_compat.cupy = importlib.import_module("array_api_compat.cupy")
         importlib.import_module("cupyx.scipy.special")
-        yield cupy
+        with _kernels_of_its_own():
+            yield cupy
     finally:
         if "cupy._machine" in sys.modules:
             sys.modules["cupy._machine"].machine.__init__()
@@ -42,7 +43,6 @@ def installed() -> Iterator[ModuleType]:
         sys.modules.update(real)
         if "array_api_compat.cupy" in real:
             array_api_compat.cupy = real["array_api_compat.cupy"]
-        _forget_kernels()
 
 
 def _taken_away() -> dict[str, ModuleType]:
@@ -52,11 +52,46 @@ def _taken_away() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _forget_kernels() -> None:
-    """What launchers have compiled is of one CuPy."""
+@contextlib.contextmanager
+def _kernels_of_its_own() -> Iterator[None]:
+    """What launchers have compiled is of one CuPy; the stand-in's are whole modules, those that NumPy arrays run on."""
     from nlp_kernels.common.cuda import Source
 
-    Source._module.cache_clear()
+    compiled = Source._module
+
+    @functools.cache
+    def module(self, dtype, instances, library):
+        every = (*self.instances, *self.clusters) if library == "cupy" else instances
+        return compiled.__wrapped__(self, dtype, every, library)
+
+    Source._module = module
+    _forget_tables()
+    try:
+        yield
+    finally:
+        Source._module = compiled
+        _forget_tables()
+
+
+def _forget_tables() -> None:
+    """Arrays that launchers keep on a device."""
+    from nlp_kernels.adamw import cuda as adamw
+    from nlp_kernels.common import cuda
+
+    cuda._table.cache_clear()
+    adamw._cut.cache_clear()
+    adamw._plans.clear()
+
+
+def needs_simulator() -> pytest.MarkDecorator:
+    """Skips, saying why, where there is no g++ or there are no CUDA headers."""
+    from nlp_kernels.simulator import SimulatorMissingError, build
+
+    try:
+        build.compiler(), build.headers()
+    except SimulatorMissingError as error:
+        return pytest.mark.skip(reason=str(error))
+    return pytest.mark.filterwarnings("error")  # nothing to skip
 
 
 @pytest.fixture

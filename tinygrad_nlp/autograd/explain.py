@@ -6,9 +6,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from nlp_kernels.errors import AxisError, DtypeError, ShapeError, TinygradError
+from nlp_kernels.errors import AxisError, DeviceError, DtypeError, ShapeError, TinygradError
 
-from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.arrays import is_array
+from tinygrad_nlp.autograd.devices import device_of
 
 F = TypeVar("F", bound=Callable)
 
@@ -18,9 +19,11 @@ def library_error(function: str, error: Exception, inputs: Sequence[Any]) -> Exc
     if isinstance(error, TinygradError):
         return renamed(function, error)
     message = str(error).removeprefix(f"{function}: ")
+    devices = list(dict.fromkeys(device_of(x) for x in inputs if is_array(x)))
+    if len(devices) > 1:
+        shapes = ", ".join(f"{tuple(x.shape)} on {device_of(x)}" for x in inputs if is_array(x))
+        return DeviceError(f"{function} of {shapes}: move them to one device, as with x.to({devices[0]!r})")
     if isinstance(error, TypeError):
-        if len({namespace(x) for x in inputs if is_array(x)}) > 1:
-            return DtypeError(f"{function}: the arrays are on different devices: {message}")
         dtypes = ", ".join(str(x.dtype) if is_array(x) else type(x).__name__ for x in inputs)
         return DtypeError(f"{function} of {dtypes}: {message}")
     if isinstance(error, IndexError) and not isinstance(error, ValueError):

@@ -155,7 +155,7 @@ def jacobian(f: Callable, inputs: Any, *, create_graph: bool = False) -> Any:
         rows.append(grad(y, xs, e, create_graph=create_graph, retain_graph=True, allow_unused=True))
     ops = operators.ops
     if not rows:
-        return _like(inputs, [wrap(np.zeros(y.shape + x.shape, x.dtype)) for x in xs])
+        return _like(inputs, [wrap(namespace(x.data).zeros(y.shape + x.shape, dtype=x.dtype)) for x in xs])
     return _like(inputs, [ops.reshape(ops.stack(list(dx)), y.shape + x.shape) for dx, x in zip(zip(*rows), xs)])  # noqa: B905
 
 
@@ -191,7 +191,7 @@ def hvp(f: Callable, inputs: Any, vectors: Any) -> tuple[Any, Any]:
     gs = grad(y, xs, create_graph=True, allow_unused=True)
     used = [(g, v) for g, v in zip(gs, vs, strict=True) if g.node is not None]
     if not used:
-        return y.detach(), _like(inputs, [wrap(np.zeros(x.shape, x.dtype)) for x in xs])
+        return y.detach(), _like(inputs, [wrap(namespace(x.data).zeros_like(x.data)) for x in xs])
     return y.detach(), _like(inputs, grad([g for g, _ in used], xs, [v for _, v in used], allow_unused=True))
 
 

@@ -72,7 +72,7 @@ def cotangents_of(node: Node, parts: dict, create_graph: bool) -> tuple:
     """The cotangents of all outputs of a node, zeros where an output was not used."""
     given = next(iter(parts.values()))
     xp = namespace(given.data if type(given) is Tensor else given)
-    missing = {i: xp.zeros(*meta) for i, meta in enumerate(node.shape) if i not in parts}
+    missing = {i: xp.zeros(s, dtype=dtype) for i, (s, dtype) in enumerate(node.shape) if i not in parts}
     if create_graph:
         missing = {i: wrap(z) for i, z in missing.items()}
     return tuple((parts | missing)[i] for i in range(len(node.shape)))

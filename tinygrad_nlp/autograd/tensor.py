@@ -12,6 +12,7 @@ from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 from tinygrad_nlp.autograd import operators
 from tinygrad_nlp.autograd.arrays import Array, is_array, namespace
 from tinygrad_nlp.autograd.convert import as_array, to_host
+from tinygrad_nlp.autograd.devices import device_of
 from tinygrad_nlp.autograd.graph import Graph
 from tinygrad_nlp.autograd.node import Leaf, Node, tick
 from tinygrad_nlp.autograd.operators import Operators
@@ -72,7 +73,7 @@ class Tensor(Operators):
     @property
     def device(self) -> str:
         """`"cpu"`, or `"cuda:0"` and so on."""
-        return "cpu" if isinstance(self.data, np.ndarray) else f"cuda:{self.data.device.id}"
+        return device_of(self.data)
 
     @property
     def requires_grad(self) -> bool:
@@ -265,10 +266,10 @@ class Tensor(Operators):
     def to(self, device: str | None = None, dtype: Any = None) -> Tensor:
         """On another device and of another dtype; differentiable, the gradient travels back."""
         x = self
-        if isinstance(device, str) or device is None:
-            x = x if device is None or device == x.device else operators.ops.to_device(x, device)
-        else:
-            dtype = device
+        if device is not None and not isinstance(device, str):
+            device, dtype = None, device
+        if device is not None and (device := "cuda:0" if device == "cuda" else device) != x.device:
+            x = operators.ops.to_device(x, device)
         return x if dtype is None or x.dtype == dtype else operators.ops.astype(x, dtype)
 
     def to_device(self, device: str, /, *, stream: None = None) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from nlp_kernels.errors import UserError
 
 from tinygrad_nlp.autograd import no_grad
+from tinygrad_nlp.autograd.devices import library_of
 from tinygrad_nlp.command_line import Parser, add_machine_options, me, one_of, use_threads
 from tinygrad_nlp.models import MODELS, find
 from tinygrad_nlp.train.checkpoint import load_checkpoint, restore
@@ -78,6 +79,7 @@ def predict(argv: list[str]) -> int:
 
 def _opened(path: Path, device: str) -> tuple[Any, dict[str, Any], Any]:
     """(model, its checkpoint, run class) of a run folder."""
+    library_of(device)  # one that is not there is told at once
     state = load_checkpoint(path)
     name = one_of(state.get("name"), MODELS, f"model in {path}:")  # of a later version, or of another program
     model_class, config_class, run_class = find(name)

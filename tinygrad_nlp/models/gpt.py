@@ -155,7 +155,8 @@ class GPT(nn.Module):
         past, T = cache[0].length if cache else 0, tokens.shape[1]
         if past + T > self.config.block_size:
             raise ShapeError(f"GPT: {past + T} tokens, but the model has positions for {self.config.block_size}")
-        h = self.drop(self.wte(tokens) + self.wpe(arange(past, past + T)))  #      (E02)  (B, T, C)
+        places = arange(past, past + T, device=self.wpe.weight.device)
+        h = self.drop(self.wte(tokens) + self.wpe(places))  #                      (E02)  (B, T, C)
         branch = None
         for i, block in enumerate(self.h):
             h, branch = block(h, branch, cache[i] if cache else None)

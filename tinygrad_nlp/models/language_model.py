@@ -24,7 +24,7 @@ import numpy as np
 from nlp_kernels.errors import ShapeError
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_nlp import nn, no_grad, random, reshape
+from tinygrad_nlp import nn, no_grad, random, reshape, zeros
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.models.decoding import draw, next_token_probabilities
 from tinygrad_nlp.ops import linear
@@ -74,11 +74,17 @@ class LanguageModel(nn.Module):
         logits = linear(self.projection(self.drop(h)), self.table.weight, self.bias)  # (E18)
         return logits, hx if isinstance(hx, tuple) else (hx,)
 
+    def blank(self, streams: int) -> State:
+        """The state before any token, zeros.  -> (L, B, H) …"""
+        w, config = self.bias, self.config
+        shape = (config.n_layer, streams, config.hidden)
+        return tuple(zeros(shape, dtype=w.dtype, device=w.device) for _ in range(2 if config.cell == "lstm" else 1))
+
     def loss(self, tokens: Any, targets: Any, state: State | None = None) -> tuple[Tensor, State]:
         """Mean of −log P(target) in nats per token (E19), and the state after the last.  (T, B), (T, B) -> (), …"""
         logits, state = self(tokens, state)
         flat = reshape(logits, (-1, self.config.vocab_size))
-        return nn.functional.cross_entropy(flat, np.asarray(targets).reshape(-1)), state
+        return nn.functional.cross_entropy(flat, reshape(targets, (-1,))), state
 
     def generate(
         self,

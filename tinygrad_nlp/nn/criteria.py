@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from nlp_kernels.common import check
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp import ops
 from tinygrad_nlp.autograd import Tensor
-from tinygrad_nlp.autograd.arrays import namespace
+from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.devices import beside
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import as_array
 
@@ -42,13 +44,13 @@ def cross_entropy(
     x, y = _classes_last("cross_entropy", input, target)
     if weight is None:
         loss = ops.cross_entropy(x, y, ignore_index=ignore_index, label_smoothing=label_smoothing)
-        return _reduce("cross_entropy", loss, reduction, _count(y != ignore_index))
+        return _reduce("cross_entropy", loss, reduction, _total(y != ignore_index))
     w, w_y = _class_weights("cross_entropy", weight, y, ignore_index, x)
     loss = ops.cross_entropy(x, y, ignore_index=ignore_index) * w_y
     if label_smoothing:
         everything = ops.where(y != ignore_index, ops.sum(-ops.log_softmax(x) * w, axis=-1), 0.0)
         loss = (1 - label_smoothing) * loss + (label_smoothing / x.shape[-1]) * everything
-    return _reduce("cross_entropy", loss, reduction, float(w_y.sum()))
+    return _reduce("cross_entropy", loss, reduction, _total(w_y))
 
 
 @explained
@@ -67,9 +69,9 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     chosen = ops.take_along_axis(x, namespace(y).where(counts, y, 0)[..., None], axis=-1)
     loss = ops.where(counts, -ops.squeeze(chosen, -1), 0.0)
     if weight is None:
-        return _reduce("nll_loss", loss, reduction, _count(counts))
+        return _reduce("nll_loss", loss, reduction, _total(counts))
     _, w_y = _class_weights("nll_loss", weight, y, ignore_index, x)
-    return _reduce("nll_loss", loss * w_y, reduction, float(w_y.sum()))
+    return _reduce("nll_loss", loss * w_y, reduction, _total(w_y))
 
 
 @explained
@@ -129,7 +131,7 @@ def check_reduction(function: str, reduction: str) -> None:
         raise ValueError(f'{function}: reduction is "mean", "sum" or "none", not {reduction!r}')
 
 
-def _reduce(function: str, loss: Tensor, reduction: str, count: float | None = None) -> Tensor:
+def _reduce(function: str, loss: Tensor, reduction: str, count: Any = None) -> Tensor:
     check_reduction(function, reduction)
     if reduction == "none":
         return loss
@@ -137,6 +139,8 @@ def _reduce(function: str, loss: Tensor, reduction: str, count: float | None = N
     if reduction == "sum":
         return total
     count = loss.size if count is None else count
+    if is_array(count):  # on a GPU, where asking whether it is 0 would stall; 0 / 0 is NaN
+        return total / namespace(count).astype(count, total.dtype)
     return total / count if count else total * math.nan
 
 
@@ -150,20 +154,22 @@ def _classes_last(function: str, input: Any, target: Any) -> tuple[Tensor, Any]:
             f"{function}: logits {x.shape} have their classes on axis {axis}, so the target's shape is "
             f"{expected}, not {y.shape}; bring (..., C) logits to (-1, C) with reshape"
         )
-    return (x if axis == x.ndim - 1 else ops.moveaxis(x, axis, -1)), y
+    return (x if axis == x.ndim - 1 else ops.moveaxis(x, axis, -1)), beside(x.data, y)
 
 
 def _class_weights(function: str, weight: Any, y: Any, ignore_index: int, x: Tensor) -> tuple[Any, Any]:
     """Weights (C,) in the dtype of the logits, and each target's own, 0 where it is ignored."""
-    w = as_array(weight, x.dtype)
+    w = beside(x.data, as_array(weight, x.dtype))
     check.shape(function, "weight", w, (x.shape[-1],))
     xp, counts = namespace(y), y != ignore_index
     check.indices(function, "target", y, x.shape[-1], ignore=ignore_index)
     return w, xp.where(counts, w[xp.where(counts, y, 0)], 0)
 
 
-def _count(mask: Any) -> int:
-    return int(namespace(mask).count_nonzero(mask))
+def _total(weights: Any) -> Any:
+    """Σ of weights or of a mask: a number, or an array () where that is on a GPU."""
+    total = weights.sum()
+    return total if is_array(weights) and type(weights) is not np.ndarray else total.item()
 
 
 def _same_shapes(function: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:

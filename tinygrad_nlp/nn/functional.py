@@ -93,9 +93,11 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
             [0, 0, 1]])
     """
     indices = as_array(input)
-    xp, size = namespace(indices), int(indices.max(initial=-1)) + 1 if num_classes < 0 else num_classes
+    xp, size = namespace(indices), num_classes
+    if size < 0:
+        size = int(indices.max()) + 1 if indices.size else 0
     check.indices("one_hot", "input", indices, size)
-    return Tensor(xp.astype(indices[..., None] == xp.arange(size), xp.int64))
+    return Tensor(xp.astype(indices[..., None] == xp.arange(size, device=indices.device), xp.int64))
 
 
 @explained
@@ -264,7 +266,7 @@ def padding_row(padding_idx: int | None, size: int) -> int | None:
 def _row(name: str, values: Any, shape: tuple[int, ...], default: float, x: Tensor) -> Any:
     """A parameter of shape `normalized_shape` as one row, or a row of a constant."""
     if values is None:
-        return namespace(x.data).full(math.prod(shape), default, dtype=x.dtype)
+        return namespace(x.data).full(math.prod(shape), default, dtype=x.dtype, device=x.data.device)
     values = ops.asarray(values)
     if values.shape != shape:
         raise ShapeError(f"layer_norm: {name} {values.shape} must have the shape normalized_shape {shape}")

@@ -9,7 +9,8 @@ import numpy as np
 from nlp_kernels.errors import DtypeError, TinygradError
 
 from tinygrad_nlp.autograd import Tensor
-from tinygrad_nlp.autograd.arrays import namespace, writes
+from tinygrad_nlp.autograd.arrays import is_array, namespace, writes
+from tinygrad_nlp.autograd.devices import moved
 from tinygrad_nlp.autograd.node import tick
 from tinygrad_nlp.autograd.tensor import as_array
 
@@ -55,7 +56,8 @@ def write(tensor: Tensor, values: Any) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise DtypeError(f"values are written into a Tensor, not {type(tensor).__name__}")
     data = tensor.data
-    data[...] = namespace(data).asarray(values, dtype=data.dtype)
+    values = values if is_array(values) else np.asarray(values)
+    data[...] = moved(namespace(values).astype(values, data.dtype, copy=False), tensor.device)
     writes.note(data, tick())
     return tensor
 

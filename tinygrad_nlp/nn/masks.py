@@ -35,7 +35,7 @@ def keep_of(name: str, mask: Any, *, true_attends: bool) -> Any:
 def causal_keep(like: Any, T: int, S: int) -> Any:
     """Query i sees keys j <= i, counted from the first query and the first key as PyTorch does.  -> bool (T, S)"""
     xp = namespace(like)
-    return xp.tril(xp.ones((T, S), dtype=bool))
+    return xp.tril(xp.ones((T, S), dtype=xp.bool, device=like.device))
 
 
 def both(a: Any, b: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_nlp import ops
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.devices import is_device
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import as_array
 from tinygrad_nlp.nn.loading import IncompatibleKeys, load
@@ -227,7 +228,7 @@ class Module:
 
     def to(self, device: Any = None, dtype: Any = None) -> Self:
         """Move parameters, gradients and buffers to a device, and the floating-point ones to a dtype, in place."""
-        if not (device is None or isinstance(device, str)) or (device and device.partition(":")[0] not in _DEVICES):
+        if device is not None and not is_device(device):
             device, dtype = None, device
         dtype = None if dtype is None else np.dtype(dtype)
         if dtype is not None and dtype.kind != "f":
@@ -264,9 +265,6 @@ class Module:
         if not children:
             return f"{name}({own}){count}"
         return "\n".join([f"{name}({count}", *([f"  {own}"] if own else []), *children, ")"])
-
-
-_DEVICES = ("cpu", "cuda")
 
 
 def _count(module: Module) -> str:

@@ -135,9 +135,9 @@ class Recurrent(Module):
             raise DtypeError(f"{self._name}: lengths are {n.dtype}, expected int32 or int64")
         if n.shape != (B,):
             raise ShapeError(f"{self._name}: lengths have shape {n.shape}, expected {(B,)}, one for each sequence")
-        wrong = (n < 1) | (n > T)
+        wrong = (n < 1) | (n > T) if type(n) is np.ndarray else np.zeros(B, bool)  # looking would stall a GPU
         if wrong.any():
-            at = int(np.argmax(np.asarray(wrong)))
+            at = int(np.argmax(wrong))
             raise IndexError(f"{self._name}: sequence {at} has length {int(n[at])}, expected 1 to {T} steps")
         return n
 

@@ -1,10 +1,11 @@
 """New tensors: float32 on the CPU unless said."""
 
 import numpy as np
-from nlp_kernels.errors import DeviceError, DtypeError
+from nlp_kernels.errors import DtypeError
 
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.devices import library_of, moved
 from tinygrad_nlp.autograd.explain import explained, library_error
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.dtypes import float32, int64
@@ -27,32 +28,13 @@ __all__ = [
 ]
 
 
-def on_device(device):
-    """The array module of a device: NumPy for "cpu", CuPy (and its current device set) for "cuda" and "cuda:n"."""
-    if device in (None, "cpu"):
-        return np
-    name, _, number = str(device).partition(":")
-    if name != "cuda" or (number and not number.isdigit()):
-        raise DeviceError(f'unknown device {device!r}: "cpu", "cuda" or "cuda:1"')
-    try:
-        import cupy
-
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:
-        raise DeviceError(
-            f"device {device!r} needs CuPy and an NVIDIA GPU ({type(error).__name__}: {error}); install the extra "
-            "cuda12 or cuda13, or use device 'cpu'"
-        ) from error
-    if int(number or 0) >= count:
-        raise DeviceError(f"device {device!r}: this machine has {count} GPU(s)")
-    cupy.cuda.Device(int(number or 0)).use()
-    return cupy
+CUDA, CUDA_MANAGED = 2, 13  # DLPack's numbers for memory of a GPU
 
 
 def _new(function, device, *args, dtype, **params):
     """What the function of a device's array module makes."""
     try:
-        return wrap(getattr(on_device(device), function)(*args, dtype=_numeric(dtype or float32), **params))
+        return wrap(getattr(library_of(device), function)(*args, dtype=_numeric(dtype or float32), **params))
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise library_error(function, error, args) from error
 
@@ -81,9 +63,8 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
     data = as_array(obj, dtype)
     if copy is False and data is not obj:
         raise ValueError("asarray: a copy is needed to make a Tensor of this object")
-    if device is not None and not (device == "cpu" and type(data) is np.ndarray):
-        data = on_device(device).asarray(data)
-    return wrap(data.copy() if copy else data)
+    there = data if device is None else moved(data, device)
+    return wrap(there.copy() if copy and there is data else there)
 
 
 def zeros(shape, *, dtype=float32, device=None):
@@ -239,9 +220,10 @@ def from_dlpack(x, /, *, device=None, copy=None):
     """
     if not hasattr(x, "__dlpack_device__"):
         raise DtypeError(f"from_dlpack: {type(x).__name__} has no __dlpack__; asarray takes numbers and lists")
-    on_gpu = x.__dlpack_device__()[0] == 2
-    data = on_device("cuda").from_dlpack(x) if on_gpu else np.from_dlpack(x, copy=copy)
-    return wrap(data).to(device)
+    kind, number = x.__dlpack_device__()
+    on_gpu = kind in (CUDA, CUDA_MANAGED)
+    data = library_of(f"cuda:{number}").from_dlpack(x) if on_gpu else np.from_dlpack(x, copy=copy)
+    return wrap(data.copy() if on_gpu and copy else data).to(device)
 
 
 @primitive
@@ -253,8 +235,7 @@ def to_device(x, device):
     >>> tn.to_device([1.0], "cpu")
     Tensor([1.])
     """
-    xp = on_device(device)
-    return xp.asarray(x) if isinstance(x, np.ndarray) or xp is not np else x.get()
+    return moved(x, device)
 
 
 @to_device.vjp("x")

@@ -60,7 +60,7 @@ def _(g, y, x, axis, include_initial):  # dx_i = Σ_{k ≥ i} g_k Π_{j ≤ k, j
     if xp.all(x != 0):
         return xp.astype(_sums_from(xp, g * y, axis) / x, x.dtype)
     g, rows = xp.moveaxis(g, axis, -1), xp.expand_dims(xp.moveaxis(x, axis, -1), axis=-2)
-    others = xp.cumulative_prod(xp.where(xp.eye(x.shape[axis]) == 1, 1.0, rows), axis=-1)  # i, k
+    others = xp.cumulative_prod(xp.where(xp.eye(x.shape[axis], device=x.device) == 1, 1.0, rows), axis=-1)  # i, k
     dx = xp.sum(xp.triu(xp.expand_dims(g, axis=-2) * others), axis=-1)
     return xp.astype(xp.moveaxis(dx, -1, axis), x.dtype)
 

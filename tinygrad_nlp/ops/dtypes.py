@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nlp_kernels.errors import DtypeError
+from nlp_kernels.errors import DeviceError, DtypeError
 
+from tinygrad_nlp.autograd.devices import cupy_and_count
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.operators import Operators
 
@@ -155,10 +156,8 @@ class Info:
     def devices(self) -> list[str]:
         """ "cpu", and each GPU that CuPy finds."""
         try:
-            import cupy
-
-            return ["cpu", *(f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount()))]
-        except Exception:
+            return ["cpu", *(f"cuda:{i}" for i in range(cupy_and_count()[1]))]
+        except DeviceError:
             return ["cpu"]
 
     def default_dtypes(self, *, device: str | None = None) -> dict:

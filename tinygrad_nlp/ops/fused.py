@@ -9,7 +9,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.devices import refuse_mixed
 from tinygrad_nlp.autograd.modes import enable_grad
 from tinygrad_nlp.autograd.node import Node
 from tinygrad_nlp.autograd.primitive import cotangents_of
@@ -34,6 +37,8 @@ class Fused:
 
     def __call__(self, *inputs: Any, **hyper: Any) -> Any:
         arrays = [x.data if type(x) is Tensor else x for x in inputs]
+        if any(x is not None and type(x) is not np.ndarray for x in arrays):
+            refuse_mixed(self.__name__, self.names, arrays)
         y, saved = self.kernel.forward(*arrays, **hyper)
         sources = [x.node if type(x := inputs[i]) is Tensor else None for i in self.differentiable]
         return record(self, sources, arrays, (*arrays, saved, hyper), y)

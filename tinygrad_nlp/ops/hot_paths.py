@@ -15,13 +15,16 @@ from nlp_kernels import embedding as embedding_kernel
 from nlp_kernels import layer_norm as layer_norm_kernel
 from nlp_kernels import matmul as matmul_kernel
 from nlp_kernels import softmax as softmax_kernel
+from nlp_kernels.common import check
 from nlp_kernels.common import xp as helpers
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
-from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.convert import as_array, to_host
+from tinygrad_nlp.autograd.devices import beside
 from tinygrad_nlp.autograd.explain import explained
+from tinygrad_nlp.autograd.modes import ANOMALY, mode
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.fused import Fused
 from tinygrad_nlp.ops.recording import axis_of
@@ -71,7 +74,7 @@ def _over_axis(x: Any, axis: int, keep: Any, **hyper: Any) -> Tensor:
     last = axis == x.ndim - 1
     rows = x if last else moveaxis(x, axis, -1)
     if keep is not None:
-        keep = as_array(keep)
+        keep = beside(x.data, as_array(keep))
         try:
             keep = namespace(keep).broadcast_to(keep, x.shape)
         except ValueError as error:
@@ -96,7 +99,8 @@ def cross_entropy(x: Any, target: Any, *, ignore_index: int = -100, label_smooth
     if not x.ndim or target.shape != x.shape[:-1]:
         raise ShapeError(f"cross_entropy: logits {x.shape} need targets of shape {x.shape[:-1]}, got {target.shape}")
     hyper = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
-    return _shaped(_cross_entropy(_shaped(x, _rows(x.shape)), target.reshape(-1), **hyper), target.shape)
+    classes = _placed("cross_entropy", "target", x.data, target.reshape(-1), x.shape[-1], ignore=ignore_index)
+    return _shaped(_cross_entropy(_shaped(x, _rows(x.shape)), classes, **hyper), target.shape)
 
 
 @explained
@@ -175,8 +179,10 @@ def attention(
         generator = generator or random.default_generator
         offset = generator.reserve(math.prod(q.shape[:-1]) * k.shape[-2])
         mask = (dropout, generator.seed, offset)
-    keep = None if keep is None else as_array(keep)
-    lengths = None if key_lengths is None else as_array(key_lengths)
+    keep = None if keep is None else beside(q.data, as_array(keep))
+    lengths = key_lengths
+    if lengths is not None:
+        lengths = _placed("attention", "key_lengths", q.data, as_array(lengths), k.shape[-2] + 1)
     return _attention(q, k, v, keep, lengths, causal=causal, scale=scale, dropout=mask)
 
 
@@ -191,7 +197,9 @@ def embedding(table: Any, indices: Any, *, padding_idx: int | None = None) -> Te
     >>> tn.embedding([[1.0, 2.0], [3.0, 4.0]], [1])
     Tensor([[3., 4.]])
     """
-    return _embedding(_tensor(table), as_array(indices), padding_idx=padding_idx)
+    table = _tensor(table)
+    rows = _placed("embedding", "indices", table.data, as_array(indices), table.shape[0] if table.ndim else 0)
+    return _embedding(table, rows, padding_idx=padding_idx)
 
 
 @explained
@@ -222,6 +230,16 @@ def _keep(x, keep, scale):
 @_keep.vjp("x")
 def _(g, keep, scale):  # the same mask, the same scale
     return namespace(g).where(keep, g * scale, 0)
+
+
+def _placed(function: str, name: str, like: Any, indices: Any, size: int, *, ignore: int | None = None) -> Any:
+    """Indices beside an array. For a GPU they are looked at while the host has them, and in anomaly mode.
+
+    Raises IndexError for one that is out of range.
+    """
+    if type(like) is not np.ndarray and (type(indices) is np.ndarray or mode.get() & ANOMALY):
+        check.indices(function, name, to_host(indices), size, ignore=ignore)
+    return beside(like, indices)
 
 
 def _tensor(x: Any) -> Tensor:

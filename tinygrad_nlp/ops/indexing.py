@@ -9,6 +9,7 @@ from nlp_kernels.errors import DtypeError, ShapeError
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import is_array
 from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.devices import beside
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.operators import plain_index
 from tinygrad_nlp.autograd.sweep import Piece
@@ -32,7 +33,7 @@ def getitem(x, index):
     >>> tn.getitem([1.0, 2.0, 3.0], slice(1, None))
     Tensor([2., 3.])
     """
-    return x[plain_index(index)]
+    return x[beside(x, plain_index(index))]
 
 
 @getitem.vjp("x")
@@ -91,7 +92,7 @@ def take(x, indices, *, axis=None):
     >>> tn.take([1.0, 2.0, 3.0], [2, 0])
     Tensor([3., 1.])
     """
-    return _take(x, _integers("take", indices), axis=axis)
+    return _take(x, _integers("take", x, indices), axis=axis)
 
 
 @primitive
@@ -123,7 +124,7 @@ def scatter_add(updates, indices, n_rows):
     Tensor([[3.],
             [4.]])
     """
-    return _scatter_add(updates, _integers("scatter_add", indices), n_rows)
+    return _scatter_add(updates, _integers("scatter_add", updates, indices), n_rows)
 
 
 @primitive
@@ -149,7 +150,7 @@ def take_along_axis(x, indices, *, axis=-1):
     >>> tn.take_along_axis([[1.0, 2.0]], [[1]], axis=1)
     Tensor([[2.]])
     """
-    return _take_along_axis(x, _integers("take_along_axis", indices), axis=axis)
+    return _take_along_axis(x, _integers("take_along_axis", x, indices), axis=axis)
 
 
 @primitive
@@ -189,8 +190,9 @@ def _from_0(indices, n):
     return xp.astype(indices, xp.int64) % n if n else indices
 
 
-def _integers(function, indices):
+def _integers(function, x, indices):
+    """The indices, where x is."""
     indices = as_array(indices)
     if indices.dtype.kind not in "iu":
         raise DtypeError(f"{function}: indices are {indices.dtype}, expected integers")
-    return indices
+    return beside(as_array(x), indices)

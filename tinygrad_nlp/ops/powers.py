@@ -26,7 +26,7 @@ def _(g, a, b):  # d(a^b)/da = b a^(b-1), 0 for b = 0 even at a = 0
     if isinstance(b, (int, float)):
         return times(g * b, a ** (b - 1)) if b != 0 else g * 0
     xp = namespace(g)
-    less = b - xp.ones((), dtype=a.dtype)  # an unsigned 0 - 1 would be large
+    less = b - xp.ones((), dtype=a.dtype, device=a.device)  # an unsigned 0 - 1 would be large
     return times(g * b, a ** xp.where((a == 0) & (b == 0), 0.0, less))
 
 
@@ -34,7 +34,7 @@ def _(g, a, b):  # d(a^b)/da = b a^(b-1), 0 for b = 0 even at a = 0
 def _(g, y, a, b):  # d(a^b)/db = a^b ln a, 0 at a = 0 where b >= 0
     xp = namespace(g)
     if isinstance(a, (int, float)):
-        a = xp.asarray(a, dtype=y.dtype)
+        a = xp.asarray(a, dtype=y.dtype, device=y.device)
     return times(times(g, y), xp.log(xp.where((a == 0) & (b >= 0), 1.0, a)))
 
 

@@ -77,7 +77,7 @@ def _(g, y, x, axis):  # the product of the other factors: y/x_i, without the di
     rows = xp.permute_dims(x, tuple(order))
     n = math.prod(rows.shape[x.ndim - len(reduced) :])
     pairs = xp.reshape(rows, (*rows.shape[: x.ndim - len(reduced)], 1, n))
-    others = xp.reshape(xp.prod(xp.where(xp.eye(n) == 1, 1.0, pairs), axis=-1), rows.shape)
+    others = xp.reshape(xp.prod(xp.where(xp.eye(n, device=x.device) == 1, 1.0, pairs), axis=-1), rows.shape)
     return xp.astype(g * xp.permute_dims(others, tuple(map(order.index, range(x.ndim)))), x.dtype)
 
 

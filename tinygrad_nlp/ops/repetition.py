@@ -3,10 +3,11 @@
 import numpy as np
 from nlp_kernels.errors import ShapeError
 
-from tinygrad_nlp.autograd import namespace, primitive, unbroadcast
-from tinygrad_nlp.autograd.arrays import broadcast
-from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd import primitive, unbroadcast
+from tinygrad_nlp.autograd.arrays import broadcast, is_array
+from tinygrad_nlp.autograd.convert import as_array, to_host
 from tinygrad_nlp.autograd.explain import explained
+from tinygrad_nlp.ops.creation import asarray
 from tinygrad_nlp.ops.indexing import take
 from tinygrad_nlp.ops.joining import plain
 from tinygrad_nlp.ops.recording import axis_of
@@ -102,10 +103,11 @@ def repeat(x, repeats, /, *, axis=None):
     """
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
-    shape, xp, repeats = as_array(x).shape, namespace(as_array(x)), plain(repeats)
+    x, repeats = asarray(x), plain(repeats)
+    shape = x.shape
     axis = axis_of("repeat", shape, axis)
     try:
-        indices = xp.repeat(xp.arange(shape[axis]), repeats)
+        indices = np.repeat(np.arange(shape[axis]), to_host(repeats) if is_array(repeats) else repeats)
     except ValueError as error:
         raise ShapeError(f"repeat of {shape} along axis {axis}: one number or {shape[axis]}, not {repeats}") from error
     return take(x, indices, axis=axis)

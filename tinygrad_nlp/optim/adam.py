@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nlp_kernels import adamw
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import Array
-from tinygrad_nlp.optim.optimizer import Optimizer, zeros
+from tinygrad_nlp.optim.optimizer import Optimizer, like, zeros
 
 
 class Adam(Optimizer):
@@ -47,16 +47,46 @@ class Adam(Optimizer):
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "exp_avg": zeros(p), "exp_avg_sq": zeros(p)}
 
-    def _update_all(self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any]) -> None:
-        by_step: dict[int, list[tuple[Array, Array, Array, Array]]] = {}  # parameters may have had fewer gradients
+    def _update_all(
+        self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any], grad_scale: Any
+    ) -> None:
+        alike: dict[Any, list[tuple[Array, Array, Array, Array]]] = {}  # parameters may have had fewer gradients
         for data, g, state in parts:
             state["step"] += 1
-            by_step.setdefault(state["step"], []).append((data, g, state["exp_avg"], state["exp_avg_sq"]))
-        for t, parameters in by_step.items():
-            adamw.step_all(
-                parameters, t=t, lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
-                weight_decay=group["weight_decay"], decoupled=self.decoupled,
-            )  # fmt: skip
+            row = data, g, state["exp_avg"], state["exp_avg_sq"]
+            alike.setdefault((state["step"], data.dtype), []).append(row)
+        for (t, _), parameters in alike.items():
+            scale = None if grad_scale is None else like(grad_scale, parameters[0][0])
+            adamw.step_all(parameters, scale, t=t, decoupled=self.decoupled, **numbers(group))
+
+    def prepared(self) -> list[tuple[Callable[..., None], dict[str, Any], list[dict[str, Any]]]] | None:
+        """How a captured step is told its numbers: for each launch (send, group, states of its parameters).
+
+        `send(t=…, **numbers(group))` writes them where the launch reads them, outside of the graph; whoever replays a
+        step counts it in the states. None where no kernel reads them from memory.
+        """
+        found = []
+        for group in self.param_groups:
+            alike: dict[Any, list[Tensor]] = {}
+            for p in group["params"]:
+                if p.requires_grad and p.grad is not None:
+                    alike.setdefault((self.state[p]["step"], p.dtype), []).append(p)
+            for parameters in alike.values():
+                states = [self.state[p] for p in parameters]
+                rows = [
+                    (p.data, p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, states, strict=True)
+                ]
+                send = adamw.sender(rows)
+                if send is None:
+                    return None
+                found.append((send, group, states))
+        return found
+
+
+def numbers(group: dict[str, Any]) -> dict[str, float]:
+    """What a kernel is told of a group, but for the count of steps."""
+    names = {name: group[name] for name in ("lr", "eps", "weight_decay")}
+    return names | {"beta1": group["betas"][0], "beta2": group["betas"][1]}
 
 
 class AdamW(Adam):

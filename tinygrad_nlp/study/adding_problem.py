@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tinygrad_nlp as tn
+from tinygrad_nlp.autograd.devices import library_of
 from tinygrad_nlp.command_line import Parser, add_machine_options, me, use_threads
 from tinygrad_nlp.study.adding_pictures import learning_picture
 from tinygrad_nlp.study.adding_progress import name_of, percent, watcher
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     args = _arguments(argv)
     training = Training(**given(args, Training))
     use_threads(args.threads)
-    tn.zeros(1, device=args.device)  # a device that is not there is told before there is a folder
+    library_of(args.device)  # one that is not there is told before there is a folder
     keep_freed_memory()  # a training step asks for the same sizes again and again
     folder = RunFolder.create("adding-problem", args.out)
     if not args.quiet:

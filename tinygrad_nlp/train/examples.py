@@ -95,11 +95,11 @@ class ExamplesRun(Run):
         self.judged: dict[str, float] = {}
         self.tested: dict[str, float] = {}
 
-    def batch_loss(self) -> Any:
-        """The loss of the next batch."""
+    def draw(self) -> tuple[Any, ...]:
+        """The next batch, as `collate` makes it."""
         chosen = [self.parts["train"][i] for i in self.sampler()]
         self.tokens = sum(len(example[0]) for example in chosen)
-        return self.model.loss(*self.collate(chosen))
+        return self.collate(chosen)
 
     def batches_of(self, part: str) -> Iterator[list[Any]]:
         """The examples of a part, side by side with others of their length; within, nothing is recorded or drawn."""

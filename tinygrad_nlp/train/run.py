@@ -16,8 +16,9 @@ from nlp_kernels.errors import UserError
 
 from tinygrad_nlp import __version__, optim, random
 from tinygrad_nlp.train.checkpoint import fill, load_checkpoint, save_checkpoint
+from tinygrad_nlp.train.graphs import GraphStep, on_gpu
 from tinygrad_nlp.train.interrupts import stop_on_signal
-from tinygrad_nlp.train.loop import Step, refuse_divergence, training_steps
+from tinygrad_nlp.train.loop import Step, StepByStep, refuse_divergence, training_steps
 from tinygrad_nlp.train.options import flag_of
 from tinygrad_nlp.train.plot import loss_picture
 from tinygrad_nlp.train.progress import Reporter, telling_of_compilation
@@ -32,7 +33,7 @@ class Run:
     """A model, its data, optimiser and random state: everything that a step changes and a checkpoint holds.
 
     A subclass says what is read (`read_data`, `fetch_data`, `data_state`, `data_summary`), what a step learns from
-    (`prepare`, `batch_loss`, `cursor`) and how good the model is (`evaluate`, `measures`, `results`).
+    (`prepare`, `draw`, `loss_of`, `cursor`) and how good the model is (`evaluate`, `measures`, `results`).
     """
 
     settings_class: ClassVar[type[Settings]] = Settings
@@ -42,7 +43,7 @@ class Run:
     writes: ClassVar[bool] = False  # whether `generate` can continue a text with the model
     suggestion: tuple[str, ...] = ()  # options of `generate` that the closing lines show
     predicts: ClassVar[bool] = False  # whether `predict` can say what the model makes of a text
-    tokens: int  # in the last batch, set by `batch_loss`
+    tokens: int  # in the last batch, set by `draw`
     data_hash: str  # set by `read_data`
     sampler: Any  # of batches, set by `prepare`, where the run has one
 
@@ -97,9 +98,22 @@ class Run:
         """Make what batches and validation are taken from; the model is there already."""
         raise NotImplementedError
 
+    def draw(self) -> tuple[Any, ...]:
+        """The arrays of the next batch; sets `tokens`."""
+        raise NotImplementedError
+
+    def loss_of(self, *batch: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The loss of a batch and what later batches need of it, from its arrays alone."""
+        return self.model.loss(*batch), ()
+
+    def keep(self, ends: tuple[Any, ...]) -> None:
+        """Remember what later batches need."""
+
     def batch_loss(self) -> Any:
         """The loss of the next batch."""
-        raise NotImplementedError
+        loss, ends = self.loss_of(*self.draw())
+        self.keep(ends)
+        return loss
 
     @property
     def cursor(self) -> Any:
@@ -205,7 +219,7 @@ class Run:
         with stop_on_signal(remark) as request, reporter, telling_of_compilation(reporter):
             steps = training_steps(
                 self.model, self.optimizer, self.batch_loss, self.schedule,
-                first=self.step + 1, last=last, clip=settings.clip,
+                first=self.step + 1, last=last, clip=settings.clip, by=self._by(reporter.say),
             )  # fmt: skip
             for step in steps:
                 self.step = step.number
@@ -225,6 +239,12 @@ class Run:
         samples = self.finish(folder)
         folder.write("loss.png", loss_picture(folder.read_metrics(), folder.path.name, self.unit))
         return Outcome(self.step, self.elapsed, self.results(sum(losses) / len(losses)), samples, 0)
+
+    def _by(self, say: Callable[[str], None]) -> StepByStep | None:
+        """How steps are made: on a GPU by graphs, where that can be done."""
+        if not on_gpu(self.model):
+            return None
+        return GraphStep(self, self.settings.clip, say)
 
     def description(self) -> str:
         """What is about to be trained on what."""

@@ -97,13 +97,21 @@ class StreamRun(LanguageModelRun):
         self.place = 0
         self.carried: tuple[Tensor, ...] | None = None
 
-    def batch_loss(self) -> Any:
-        """The loss of the next block, which goes on with the state of the last one."""
+    def draw(self) -> tuple[Any, ...]:
+        """The next block, and the state in which the one before it ended."""
         x, y = self.batches[self.place]
-        loss, state = self.model.loss(x, y, self.carried)
+        state = self.carried or self.model.blank(x.shape[1])
         self.place, self.tokens = (self.place + 1) % len(self.batches), y.size
-        self.carried = tuple(s.detach() for s in state) if self.place else None
-        return loss
+        return (x, y, *(s.data for s in state))
+
+    def loss_of(self, x: Any, y: Any, *state: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The loss of a block that begins with a state, and the state it ends with."""
+        loss, ends = self.model.loss(x, y, tuple(Tensor(s) for s in state))
+        return loss, tuple(s.detach() for s in ends)
+
+    def keep(self, ends: tuple[Any, ...]) -> None:
+        """Carry the state on, but for the last block of an epoch."""
+        self.carried = ends if self.place else None
 
     @property
     def cursor(self) -> Any:

@@ -51,9 +51,9 @@ class WindowRun(LanguageModelRun):
         self.validation = _spread(consecutive_windows(held_out, block_size), settings.eval_tokens)
         self.tokens, self.val_tokens = settings.batch_size * block_size, self.validation[1].size
 
-    def batch_loss(self) -> Any:
-        """The loss of random windows."""
-        return self.model.loss(*self.sampler())
+    def draw(self) -> tuple[Any, ...]:
+        """Random windows, and what follows each of their characters."""
+        return self.sampler()
 
     def evaluate(self) -> float:
         """Mean loss in nats per character over the validation windows."""

@@ -3,7 +3,7 @@
 import functools
 import math
 
-from nlp_kernels.common.xp import array_namespace, dropout_mask, row_max
+from nlp_kernels.common.xp import arange, array_namespace, dropout_mask, row_max
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
@@ -43,17 +43,18 @@ def scores(q, k, keep, key_lengths, causal, scale):
     """Scaled dot products, -inf where a query must not look: (B, H, T, S)."""
     xp = array_namespace(q)
     s = xp.matmul(scale_or_default(scale, q) * q, transposed(k))  #   (1)
-    allowed = may_attend(q.shape[-2], k.shape[-2], keep, key_lengths, causal, xp)
+    allowed = may_attend(q, k, keep, key_lengths, causal)
     return s if allowed is None else xp.where(allowed, s, -math.inf)  # (3)
 
 
-def may_attend(T, S, keep, key_lengths, causal, xp):
+def may_attend(q, k, keep, key_lengths, causal):
     """Which keys each query sees: bool, broadcastable to (B, H, T, S); None for all of them."""
+    xp, T, S = array_namespace(q), q.shape[-2], k.shape[-2]
     conditions = [] if keep is None else [keep]  #               (2)
     if key_lengths is not None:  # j < length
-        conditions.append(xp.arange(S) < xp.reshape(key_lengths, (-1, 1, 1, 1)))
+        conditions.append(arange(S, q) < xp.reshape(key_lengths, (-1, 1, 1, 1)))
     if causal:  # j <= i + (S - T): the last query sees the last key
-        conditions.append(xp.arange(S) <= xp.reshape(xp.arange(T), (-1, 1)) + (S - T))
+        conditions.append(arange(S, q) <= xp.reshape(arange(T, q), (-1, 1)) + (S - T))
     return functools.reduce(xp.logical_and, conditions) if conditions else None
 
 

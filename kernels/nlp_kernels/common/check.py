@@ -69,7 +69,7 @@ def contiguous(x: Any) -> Any:
         return None
     match library(array_namespace(x)):
         case "cupy":
-            return array_namespace(x).ascontiguousarray(x)
+            return x if x.flags.c_contiguous else array_namespace(x).ascontiguousarray(x)
         case "torch":
             return x.contiguous()
         case _:

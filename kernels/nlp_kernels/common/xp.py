@@ -99,8 +99,14 @@ def row_max(x: Array) -> Array:
     """
     xp = array_namespace(x)
     if x.shape[-1] == 0:
-        return xp.zeros((*x.shape[:-1], 1), dtype=x.dtype)
+        return xp.sum(x, axis=-1, keepdims=True)
     return where_finite(xp.max(x, axis=-1, keepdims=True))
+
+
+def arange(n: int, like: Array) -> Array:
+    """0, 1, …, n - 1 in the library and on the device of `like`.  -> (n,)"""
+    xp = array_namespace(like)
+    return xp.arange(n) if library(xp) == "jax" else xp.arange(n, device=like.device)
 
 
 def unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:

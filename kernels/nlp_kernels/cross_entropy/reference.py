@@ -1,6 +1,6 @@
 """Cross-entropy from logits (E06, E45), readable. Derivation and tags (n): README.md."""
 
-from nlp_kernels.common.xp import array_namespace, pick, row_max
+from nlp_kernels.common.xp import arange, array_namespace, pick, row_max
 
 
 def forward(x, target, *, ignore_index=-100, label_smoothing=0.0):
@@ -21,7 +21,7 @@ def backward(dloss, x, target, saved=None, *, ignore_index=-100, label_smoothing
     xp, eps, C = array_namespace(x), label_smoothing, x.shape[-1]
     _, m, log_z = shifted(x) if saved is None else (None, *saved[:2])  # a cache of functions of x, never an input
     p = xp.exp((x - m) - log_z)  #                                    (8)  (N, C)
-    hit = xp.expand_dims(target, axis=-1) == xp.arange(C)
+    hit = xp.expand_dims(target, axis=-1) == arange(C, x)
     q = (1 - eps) * xp.astype(hit, x.dtype) + eps / C  #              (9)  (N, C)
     g = xp.where(target != ignore_index, dloss, 0.0)  #              (10)  (N,)
     return (xp.expand_dims(g, axis=-1) * (p - q),)  #                (11)  (N, C)

@@ -11,6 +11,7 @@ from drawn import Case, distinct, generators, laid_out, shapes, uniform
 from nlp_kernels.common.xp import array_namespace, dropout_mask
 
 from functions import Function
+from tinygrad_nlp import Tensor
 from tinygrad_nlp.random import Generator
 
 
@@ -31,7 +32,7 @@ def masked_zero(f, x, *, axis, temperature, keep=None):
     if keep is None:
         return y
     xp = array_namespace(y)
-    return xp.where(xp.asarray(keep.copy()), y, 0.0)
+    return xp.where(keep if type(keep) is Tensor else xp.asarray(keep.copy()), y, 0.0)
 
 
 def _softmax(xp, x, axis, temperature, keep):

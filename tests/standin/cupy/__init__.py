@@ -51,4 +51,8 @@ def get_default_memory_pool():
     return _memory.default_pool
 
 
+def get_default_pinned_memory_pool():
+    return _memory.PinnedMemoryPool()
+
+
 __all__ = [_name for _name in globals() if not _name.startswith("_")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from cupy import _memory
-from cupy._call import around, call, effect, from_host, index_of
+from cupy._call import around, call, check_dtype, effect, from_host, index_of
 from cupy._machine import machine
 
 _NO_CONVERSION = (
@@ -25,8 +25,7 @@ class ndarray:
 
     def __init__(self, shape, dtype=float, memptr=None, strides=None, order="C"):
         shape, dtype = (shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype)
-        if dtype.kind not in "biufc" or dtype == np.longdouble:
-            raise ValueError(f"Unsupported dtype {dtype}")
+        check_dtype(dtype)
         self.data = memptr or _memory.alloc(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         whole = getattr(self.data.mem, "block", None)
         buffer = whole.bytes if whole is not None else self.data.mem.owner
@@ -187,8 +186,7 @@ class ndarray:
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
         dtype = np.dtype(dtype)
-        if dtype.kind not in "biufc" or dtype == np.longdouble:
-            raise ValueError(f"Unsupported dtype {dtype}")
+        check_dtype(dtype)
         return self if not copy and dtype == self.dtype else call(lambda x: np.array(x, dtype, order=order), self)
 
     def copy(self, order="C"):

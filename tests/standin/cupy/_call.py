@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from cupy._machine import machine
+from cupy._memory import alloc_pinned_memory
 
 
 def call(function: Callable, *args: Any, out: Any = None, **params: Any) -> Any:
@@ -103,14 +104,19 @@ def _wrapped(result: Any, given: list[Any], made: list[np.ndarray], only_list: b
 def from_host(x: Any, dtype: Any = None) -> Any:
     """A copy of the host's numbers; a captured stream cannot wait for one that is not a scalar."""
     host = np.array(x, dtype)
-    if host.dtype.kind not in "biufc" or host.dtype.itemsize > 16 or host.dtype == np.longdouble:
-        raise ValueError(f"Unsupported dtype {host.dtype}")
+    check_dtype(host.dtype)
     if host.ndim:
+        alloc_pinned_memory(host.nbytes)
         machine.synchronises()
     made = new(host.shape, host.dtype)
     memory = made._host
     effect(lambda: np.copyto(memory, host))
     return made
+
+
+def check_dtype(dtype: np.dtype) -> None:
+    if (dtype.kind not in "biufc" and dtype.name != "bfloat16") or dtype == np.longdouble:
+        raise ValueError(f"Unsupported dtype {dtype}")
 
 
 def index_of(index: Any, given: list[Any]) -> Any:

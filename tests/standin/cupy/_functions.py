@@ -80,6 +80,8 @@ def function(name: str):
             machine.synchronises()
         if name in ("concatenate", "stack", "vstack", "hstack") and not all(isinstance(x, ndarray) for x in args[0]):
             raise TypeError("Only cupy arrays can be concatenated")
+        if name in ("concatenate", "stack") and len(args[0]) > 8:
+            from_host([x.data.ptr for x in args[0]])  # CuPy sends their addresses
         return call(theirs, *args, **params)
 
     ours.__name__ = name
@@ -240,8 +242,8 @@ class _OnHost:
     def __dlpack_device__(self):
         return 1, 0
 
-    def __dlpack__(self, **params):
-        return self._array.__dlpack__(stream=1)
+    def __dlpack__(self, *, max_version=None, **params):
+        return self._array.__dlpack__(stream=1, max_version=max_version)
 
 
 def _sizes(shape):

@@ -9,6 +9,7 @@ import numpy as np
 from cupy._array import ndarray
 from cupy._call import effect
 from cupy._machine import machine
+from cupy._memory import bytes_from
 from nlp_kernels import simulator
 from nlp_kernels.simulator.errors import SimulatorError
 
@@ -67,11 +68,19 @@ class RawKernel:
         effect(lambda: self._run(grid, block, plain, shared_mem))
 
     def _run(self, grid, block, args, shared_mem) -> None:
+        kinds = self._kernel._entry.kinds.decode()
+        args = [self._table(i, a) if kinds[i] in "tu" and a is not None else a for i, a in enumerate(args)]
         try:
             with any_array():
                 self._kernel(grid, block, args, shared_mem=shared_mem)
         except SimulatorError as error:
             raise SimulatorError(f"on the stand-in for CuPy: {error}") from None
+
+    def _table(self, i: int, addresses: np.ndarray) -> simulator.Pointers:
+        """The arrays that a table in device memory leads to now; the simulator wants to know them all."""
+        dtype = {1: np.uint8, 2: np.uint16, 4: np.float32, 8: np.float64}[self._kernel._entry.items[i]]
+        ends = (bytes_from(int(address)) for address in addresses)
+        return simulator.Pointers([end[: end.size // 8 * 8].view(dtype) for end in ends])
 
 
 @contextlib.contextmanager

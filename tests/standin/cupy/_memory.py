@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ import numpy as np
 from cupy._machine import machine
 
 ALIGNMENT, GARBAGE = 512, 0xFF  # memory that nobody has written reads as NaN or -1
+
+
+_blocks: weakref.WeakSet[Block] = weakref.WeakSet()
+_released: dict[tuple[int, int], list[Block]] = {}  # what pools gave back to the driver, by size and device
 
 
 class Block:
@@ -22,6 +27,22 @@ class Block:
         self.bytes, self.size = raw[start : start + size], size
         self.ptr, self.device_id = self.bytes.ctypes.data, machine.current
         self.key: tuple = ()  # under which its pool keeps it
+        _blocks.add(self)
+
+
+def release(block: Block) -> None:
+    """Free it for good: whoever still reads it reads garbage, and the next pool that asks for this size gets it."""
+    if not sys.is_finalizing():
+        block.bytes[:] = GARBAGE
+        _released.setdefault((block.size, block.device_id), []).append(block)
+
+
+def bytes_from(address: int) -> np.ndarray:
+    """The device memory from an address to the end of its block."""
+    for block in _blocks:
+        if block.ptr <= address < block.ptr + block.size:
+            return block.bytes[address - block.ptr :]
+    raise ValueError(f"no device memory at {address:#x}")
 
 
 class Memory:
@@ -36,7 +57,7 @@ class Memory:
         if pool is not None:
             pool.take_back(self.block)
         else:
-            self.block.bytes[:] = GARBAGE  # freed for good: whoever still reads it, reads this
+            release(self.block)
 
 
 class UnownedMemory:
@@ -78,7 +99,8 @@ class MemoryPool:
         if blocks:
             block = blocks.pop()
         else:
-            block, self.made = Block(size), self.made + size
+            released = _released.get((size, machine.current))
+            block, self.made = released.pop() if released else Block(size), self.made + size
             block.key = self._key(size)
         self.taken += size
         return MemoryPointer(Memory(block, self), 0)
@@ -104,12 +126,13 @@ class MemoryPool:
 
     def free_all_blocks(self, stream: object = None) -> None:
         for block in (b for blocks in self.idle.values() for b in blocks):
-            block.bytes[:] = GARBAGE
+            release(block)
         self.made = self.taken
         self.idle.clear()
 
     def __del__(self) -> None:
-        self.free_all_blocks()
+        if np is not None and not sys.is_finalizing():
+            self.free_all_blocks()
 
 
 default_pool = MemoryPool()
@@ -126,6 +149,23 @@ def alloc(size: int) -> MemoryPointer:
 
 def set_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> None:
     _chosen.allocator = allocator or default_pool.malloc
+
+
+def alloc_pinned_memory(size: int) -> None:
+    """Where numbers of the host wait to be sent; only that it is asked for matters here."""
+    _pinned[0](size)
+
+
+def set_pinned_memory_allocator(allocator: Callable | None = None) -> None:
+    _pinned[0] = allocator or PinnedMemoryPool().malloc
+
+
+class PinnedMemoryPool:
+    def malloc(self, size: int) -> None:
+        pass
+
+
+_pinned = [PinnedMemoryPool().malloc]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp import ops
 from tinygrad_nlp.autograd import Tensor
-from tinygrad_nlp.autograd.convert import as_array
+from tinygrad_nlp.autograd.convert import as_array, to_host
 from tinygrad_nlp.autograd.explain import explained
 
 __all__ = ["PackedSequence", "pack_padded_sequence", "pad_packed_sequence", "pad_sequence"]
@@ -38,7 +38,7 @@ def pack_padded_sequence(
     array([3, 1])
     """
     x = input if type(input) is Tensor else Tensor(input)
-    n = np.asarray(as_array(lengths))
+    n = to_host(as_array(lengths))
     if n.dtype.kind != "i":
         raise DtypeError(f"pack_padded_sequence: lengths are {n.dtype}, expected int32 or int64")
     if x.ndim < 2 or n.shape != (x.shape[0 if batch_first else 1],):
@@ -80,7 +80,7 @@ def pad_packed_sequence(
         more = ops.zeros((T - x.shape[0], *x.shape[1:]), dtype=x.dtype, device=x.device)
         x = ops.concat([x, more], axis=0)
     real = (np.arange(T)[:, None] < n).reshape(T, len(n), *(1,) * (x.ndim - 2))
-    x = ops.where(real, x, padding_value)
+    x = ops.where(Tensor(real).to(x.device), x, padding_value)
     return (ops.permute_dims(x, (1, 0, *range(2, x.ndim))) if batch_first else x), n
 
 

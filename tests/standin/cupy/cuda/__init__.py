@@ -7,8 +7,10 @@ from cupy._memory import (
     MemoryPool,
     UnownedMemory,
     alloc,
+    alloc_pinned_memory,
     get_allocator,
     set_allocator,
+    set_pinned_memory_allocator,
     using_allocator,
 )  # fmt: skip
 from cupy.cuda import device, graph, nvrtc, runtime, stream
@@ -17,9 +19,11 @@ from cupy.cuda.graph import Graph
 from cupy.cuda.stream import Event, Stream, get_current_stream, get_elapsed_time
 
 __all__ = [
-    "Device", "Event", "Graph", "Memory", "MemoryPointer", "MemoryPool", "Stream", "UnownedMemory", "alloc", "device",
+    "Device", "Event", "Graph", "Memory", "MemoryPointer", "MemoryPool", "Stream", "UnownedMemory", "alloc",
+    "alloc_pinned_memory", "device",
     "get_allocator", "get_current_stream", "get_device_id", "get_elapsed_time", "get_local_runtime_version", "graph",
-    "is_available", "nvrtc", "runtime", "set_allocator", "stream", "using_allocator",
+    "is_available", "nvrtc", "runtime", "set_allocator",
+    "set_pinned_memory_allocator", "stream", "using_allocator",
 ]  # fmt: skip
 
 
