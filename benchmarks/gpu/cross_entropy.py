@@ -17,8 +17,20 @@ def backward(x, target, dloss):
     return lambda: {"dx": cross_entropy.backward(dloss, x, target, saved)[0]}
 
 
+def both(x, target, dloss):
+    def run():
+        loss, dx = cross_entropy.forward_backward(x, target, dloss)
+        return {"loss": loss, "dx": dx}
+
+    return run
+
+
 def forward_bars(N, C) -> Bars:
     return {"read": 0.95} if C >= 4096 else {}
+
+
+def both_bars(N, C) -> Bars:
+    return ({"copy": 0.95} if C >= 4096 else {}) | {"torch": 2.0}
 
 
 def forward_counts(work):
@@ -31,9 +43,18 @@ def backward_counts(work):
     return 2 * x.nbytes, 5 * x.size
 
 
+def both_counts(work):
+    """Reads the logits once."""
+    x = work.arrays["x"]
+    return 2 * x.nbytes, 6 * x.size
+
+
 BENCHMARK = replace(cpu.BENCHMARK, sizes=tuple((rows(C), C) for C in LONG_ROWS), quick=((3, 7), (2, 8)), bars={})
-PASSES = {
-    "forward": Pass(forward, "forward", forward_counts, forward_bars, "read", triton="cross_entropy_forward"),
-    "backward": Pass(backward, "backward", backward_counts, triton="cross_entropy_backward"),
-}
-SUBJECT = Subject(BENCHMARK, PASSES)
+SUBJECT = Subject(
+    BENCHMARK,
+    {
+        "forward": Pass(forward, "forward", forward_counts, forward_bars, "read", triton="cross_entropy_forward"),
+        "backward": Pass(backward, "backward", backward_counts, triton="cross_entropy_backward"),
+        "both": Pass(both, "both", both_counts, both_bars, triton="cross_entropy_both"),
+    },
+)
