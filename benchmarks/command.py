@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,10 +34,15 @@ class Case:
 
 
 def parser(
-    name: str, about: str | None, *, threads: int = CORES, peers: tuple[str, ...] = tuple(PEERS)
+    name: str,
+    about: str | None,
+    *,
+    threads: int = CORES,
+    peers: tuple[str, ...] = tuple(PEERS),
+    parents: Sequence[argparse.ArgumentParser] = (),
 ) -> argparse.ArgumentParser:
     """Options of every benchmark."""
-    options = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    options = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about, parents=parents)
     options.add_argument("--threads", type=_positive, default=threads, help=f"of everybody (default {threads})")
     options.set_defaults(usual_threads=threads, known_peers=peers)
     options.add_argument("--peers", nargs="*", choices=peers, help="default: all, but torch.compile if --quick")
@@ -45,6 +50,13 @@ def parser(
     options.add_argument("--quick", action="store_true", help="tiny shapes, two rounds, nothing is saved")
     options.add_argument("--bars", type=Path, metavar="FILE", help="write the medians of the rows with a bar, alone")
     return options
+
+
+def device_option() -> argparse.ArgumentParser:
+    """--device alone, for a first look: a GPU's benchmarks have options of their own."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="--device cuda --help: its options")
+    return where
 
 
 def run(
@@ -55,7 +67,7 @@ def run(
     slow = {"compile"} if args.quick else {"jax"} if args.bars else set()
     args.peers = tuple(peer for peer in args.known_peers if peer not in slow) if everyone else tuple(args.peers)
     set_threads(args.threads, args.peers)
-    dtype, device = getattr(args, "dtype", "float32"), getattr(args, "device", "cpu")
+    dtype = getattr(args, "dtype", "float32")
     bounds = {"fewest": args.rounds, "most": args.rounds} if args.rounds else {"seconds": 2.0 if args.bars else 8.0}
     bounds = {"fewest": 2, "most": 2, "warm": 0.0} if args.quick else bounds
     works, rows, bars = {}, {}, {}
@@ -67,29 +79,30 @@ def run(
             if candidate.compile_s is not None:
                 rows[case.label][who]["compile_s"] = candidate.compile_s
     if args.bars:
-        facts |= {"threads": args.threads, "versions": _versions()}
+        facts |= {"threads": args.threads, "versions": versions()}
         args.bars.write_text(json.dumps({**facts, "bars": bars, "rows": rows}))
         return rows
     facts |= {
         "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
-        "processor": processor() if device == "cpu" else machine(device),
+        "processor": processor(),
         "threads": args.threads,
         "dtype": dtype,
-        "versions": _versions(),
-        "roofs": {} if args.quick or device != "cpu" else roofs(args.threads, dtype),
+        "versions": versions(),
+        "roofs": {} if args.quick else roofs(args.threads, dtype),
         "works": works,
     }
-    _show(f"{name}, {machine(device)}", {**facts, "rows": rows})
+    data = {**facts, "rows": rows}
+    show(f"{name}, {machine()}", caption(data), lines(data))
     if not args.quick and everyone and not getattr(args, "backend", None):
         name += "" if dtype == "float32" else f"-{dtype}"
         name += "" if args.threads == args.usual_threads else f"-{args.threads}threads"
-        print("saved:", save(name, rows, device=device, **facts))
+        print("saved:", save(name, rows, **facts))
     return rows
 
 
-def _show(title: str, data: dict) -> None:
-    header, *body = lines(data)
-    view = Table(title=title, caption=caption(data))
+def show(title: str, about: str, table: list[tuple[str, ...]]) -> None:
+    header, *body = table
+    view = Table(title=title, caption=about)
     for i, column in enumerate(header):
         view.add_column(column, justify="right" if i else "left")
     for line in body:
@@ -98,8 +111,8 @@ def _show(title: str, data: dict) -> None:
     (console if console.is_terminal else Console(width=150)).print(view)
 
 
-def _versions() -> dict[str, str]:
-    found = {name: sys.modules.get(name) for name in ("numpy", "numba", "cupy", "torch", "jax")}
+def versions() -> dict[str, str]:
+    found = {name: sys.modules.get(name) for name in ("numpy", "numba", "cupy", "torch", "triton", "jax")}
     return {"python": platform.python_version()} | {name: m.__version__ for name, m in found.items() if m}
 
 

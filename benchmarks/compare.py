@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import time
@@ -45,11 +46,13 @@ def interleaved(
     fewest: int = FEWEST,
     most: int = 100,
     warm: float = WARM,
+    timed: Callable[[Callable[[], Any], float], tuple[float, bool]] | None = None,
 ) -> dict[str, Times]:
     """Times of each candidate; every round runs all of them, in an order that rotates.
 
-    As many rounds as begin within so many seconds, at least `fewest` and at most `most`.
+    As many rounds as begin within so many seconds, at least `fewest` and at most `most`; `timed` is the clock.
     """
+    timed = timed or _timed
     names = list(candidates)
     runs: dict[str, list[tuple[float, bool]]] = {name: [] for name in names}
     start = time.perf_counter()
@@ -58,8 +61,8 @@ def interleaved(
             break
         for name in names[i % len(names) :] + names[: i % len(names)]:
             with candidates[name].setting():
-                runs[name].append(_timed(candidates[name].run, warm))
-    return {name: clean(timed) for name, timed in runs.items()}
+                runs[name].append(timed(candidates[name].run, warm))
+    return {name: clean(of_it) for name, of_it in runs.items()}
 
 
 def clean(runs: list[tuple[float, bool]]) -> Times:
@@ -95,8 +98,8 @@ def processor() -> str:
 def machine(device: str = "cpu") -> str:
     """A short name of the processor and the number of cores, or of the GPU: results are kept apart by it."""
     if device == "cuda":
-        gpu = import_module("cupy").cuda.runtime.getDeviceProperties(0)["name"]
-        return gpu.decode().replace(" ", "-").lower()
+        gpu = import_module("cupy").cuda.runtime.getDeviceProperties(0)["name"].decode()
+        return "-".join(re.findall(r"[\w.]+", gpu)).lower()
     words = processor().replace("(R)", " ").replace("(TM)", " ").split()
     words = [w for w in words if w not in ("CPU", "@", "Processor")]
     return "-".join([*words[:4], f"{os.cpu_count()}cores"]).lower()

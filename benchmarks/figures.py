@@ -22,22 +22,22 @@ from benchmarks.readme import FIGURES, threads_of
 
 COLOURS = {"reference": "#b0b0b0", "cpu": "#205080", "packed": "#50a0d0", "compile": "#f0a860", "jax": "#70a868"}
 SHAPES = "osD^vP*X"
+ROOFS = {"copy": ("-", "copy in memory"), "cache_copy": ("--", "copy in the cores' caches"), "read": (":", "read")}
 
 
 def main() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
         if results := threads_of(name):
-            print(saved(speeds(name, results), name))
+            print(saved(speeds(name, results), FIGURES / f"{name}.png"))
     measured = {name: data for name in NAMES for data in threads_of(name)[:1] if data.get("roofs")}
     if measured:
-        print(saved(roofline(measured), "roofline"))
+        print(saved(roofline(measured, _roofline_title(measured)), FIGURES / "roofline.png"))
     if quality.FILE.exists():
-        print(saved(qualities(json.loads(quality.FILE.read_text())), "quality"))
+        print(saved(qualities(json.loads(quality.FILE.read_text())), FIGURES / "quality.png"))
 
 
-def saved(figure: Any, name: str) -> Path:
-    path = FIGURES / f"{name}.png"
+def saved(figure: Any, path: Path) -> Path:
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return path
@@ -99,33 +99,37 @@ def speeds(name: str, results: list[dict]) -> Any:
     return figure
 
 
-def roofline(measured: dict[str, dict]) -> Any:
-    """FLOP/s over FLOPs a byte of every piece of work, ours and PyTorch's, under this machine's measured roofs."""
+def roofline(measured: dict[str, dict], title: str) -> Any:
+    """FLOP/s over FLOPs a byte of every piece of work, ours and PyTorch's, under the machine's measured roofs."""
     figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
     first = next(iter(measured.values()))
     roofs = {k: float(np.median([data["roofs"][k] for data in measured.values()])) for k in first["roofs"]}
     peak, x = roofs["fma_gflop_per_s"], np.geomspace(0.02, 1000, 500)
-    for key, style, label in (("copy", "-", "memory"), ("cache_copy", "--", "the cores' caches")):
-        rate = roofs[f"{key}_gb_per_s"]
-        axis.plot(x, np.minimum(peak, rate * x), style, color="black", label=f"copy in {label}, {rate:.0f} GB/s")
-    axis.annotate(f"multiply-adds, {peak:.0f} GFLOP/s", (1000, peak), ha="right", va="bottom")
+    for key, (style, label) in ROOFS.items():
+        if rate := roofs.get(f"{key}_gb_per_s"):
+            axis.plot(x, np.minimum(peak, rate * x), style, color="black", label=f"{label}, {rate:,.0f} GB/s")
+    axis.annotate(f"multiply-adds, {peak:,.0f} GFLOP/s", (1000, peak), ha="right", va="bottom")
     for i, (benchmark, data) in enumerate(measured.items()):
         colour, shape = f"C{i}", SHAPES[i % len(SHAPES)]
         for work, row in data["rows"].items():
             counts = data["works"][work]
             intensity, ours = counts["flops"] / counts["bytes"], next(iter(row))
             for name in (ours, "torch"):
-                if name in row:
+                if name in row and counts["flops"]:
                     rate = counts["flops"] / row[name]["median_us"] / 1e3
                     axis.plot(intensity, rate, shape, color=colour, fillstyle="full" if name == ours else "none")
         axis.plot([], [], shape, color=colour, label=benchmark)
     axis.set(xscale="log", yscale="log", xlim=(0.02, 1000), xlabel="FLOPs a byte", ylabel="GFLOP/s")
-    axis.set_title(
-        f"forward + backward, {first['dtype']}, {first['threads']} threads; filled: this library, hollow: PyTorch eager"
-    )
+    axis.set_title(title)
     axis.legend(loc="lower right", fontsize="small")
     axis.grid(alpha=0.3)
     return figure
+
+
+def _roofline_title(measured: dict[str, dict]) -> str:
+    first = next(iter(measured.values()))
+    what = f"forward + backward, {first['dtype']}, {first['threads']} threads"
+    return f"{what}; filled: this library, hollow: PyTorch eager"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
@@ -21,9 +20,10 @@ from nlp_kernels import dispatch
 from nlp_kernels.errors import BackendError
 from threadpoolctl import threadpool_limits
 
-from benchmarks.command import Case, parser, run
+from benchmarks.agreement import assert_agreement, to_numpy
+from benchmarks.command import Case, device_option, parser, run
 from benchmarks.compare import Candidate
-from benchmarks.libraries import PEERS, finished, peer_candidates
+from benchmarks.libraries import PEERS, peer_candidates
 
 PARTS = {"matmul": ("bias_gelu",)}  # what has a benchmark of its own within a hot path
 NAMES = (*dispatch.HOT_PATHS, *(part for parts in PARTS.values() for part in parts))
@@ -71,18 +71,14 @@ class Benchmark:
 
 def main(benchmark: Benchmark, argv: list[str] | None = None) -> dict[str, dict]:
     """Rows by label of the work and name of the candidate, shown, and saved unless only a part was measured."""
-    options = parser(benchmark.name, __doc__, peers=benchmark.peers)
+    where = device_option()
+    if where.parse_known_args(argv)[0].device == "cuda":
+        return import_module("benchmarks.gpu.measure").main(benchmark.name, argv)
+    options = parser(benchmark.name, __doc__, peers=benchmark.peers, parents=[where])
     known = dispatch.backends(benchmark.hot_path)
     options.add_argument("--backend", nargs="+", choices=known, help="only these and the peers; nothing is saved")
     options.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda needs CuPy")
-    args = options.parse_args(argv)
-    if args.device == "cuda":
-        try:
-            import_module("cupy")
-        except ImportError:
-            options.error("--device cuda needs CuPy: install the extra cuda12 or cuda13")
-    return run(benchmark.name, partial(cases, benchmark), args)
+    return run(benchmark.name, partial(cases, benchmark), options.parse_args(argv))
 
 
 def cases(benchmark: Benchmark, args: argparse.Namespace) -> Iterator[Case]:
@@ -99,15 +95,15 @@ def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict
     candidates: dict[str, Candidate] = {}
     what = f"{benchmark.name} {work.label}"
     with forced(benchmark.hot_path, "reference", args.threads):
-        right = {name: _numpy(x) for name, x in _ours(benchmark, work, args.device)().items()}
+        right = {name: to_numpy(x) for name, x in _ours(benchmark, work)().items()}
     if args.bars:  # what a user gets
-        candidates["ours"] = Candidate(_ours(benchmark, work, args.device))
-        _assert_agreement(what, candidates["ours"], right, work.terms)
-    for name in () if args.bars else args.backend or served(benchmark.hot_path, args.device):
+        candidates["ours"] = Candidate(_ours(benchmark, work))
+        _assert(what, candidates["ours"], right, work.terms)
+    for name in () if args.bars else args.backend or served(benchmark.hot_path):
         setting = partial(forced, benchmark.hot_path, name, args.threads)
-        candidate = Candidate(_ours(benchmark, work, args.device), setting)
+        candidate = Candidate(_ours(benchmark, work), setting)
         try:
-            _assert_agreement(f"{what}, backend {name!r}", candidate, right, work.terms)
+            _assert(f"{what}, backend {name!r}", candidate, right, work.terms)
         except BackendError as error:  # never forced in silence: said, or raised where it was asked for
             if args.backend:
                 raise SystemExit(str(error)) from None
@@ -115,8 +111,8 @@ def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict
         else:
             seconds = None if args.quick else cold_compile_s(benchmark.hot_path, name, args.dtype)
             candidates[name] = Candidate(candidate.run, setting, seconds)
-    for name, candidate in peer_candidates(benchmark, work, args.peers, args.device, cached=bool(args.bars)):
-        _assert_agreement(f"{what}, {name}", candidate, right, work.terms)
+    for name, candidate in peer_candidates(benchmark, work, args.peers, cached=bool(args.bars)):
+        _assert(f"{what}, {name}", candidate, right, work.terms)
         candidates[name] = candidate
     return candidates
 
@@ -161,34 +157,12 @@ print(time.perf_counter() - start if compiled else 0)
 """
 
 
-def _assert_agreement(who: str, candidate: Candidate, right: dict[str, np.ndarray], terms: int) -> None:
-    """|x - x_reference| <= 4 √n ε max |x_reference|, ε one ulp of 1, n the terms of the work's longest sum."""
+def _assert(who: str, candidate: Candidate, right: dict[str, np.ndarray], terms: int) -> None:
     with candidate.setting():
         results = candidate.run()
-    if results.keys() != right.keys():
-        raise AssertionError(f"{who} gives {', '.join(results)}, expected {', '.join(right)}")
-    for name, expected in right.items():
-        x = _numpy(results[name])
-        if (x.shape, x.dtype) != (expected.shape, expected.dtype):
-            raise AssertionError(f"{who}: {name} is {x.dtype}{x.shape}, expected {expected.dtype}{expected.shape}")
-        error = np.max(np.abs(x - expected), initial=0.0)
-        allowed = 4 * math.sqrt(terms) * np.finfo(x.dtype).eps * np.max(np.abs(expected), initial=0.0)
-        if not error <= allowed:  # NaN too
-            raise AssertionError(
-                f"{who}: {name} is off by {error:.3g}, more than {allowed:.3g}, 4 √{terms} roundings of {x.dtype}"
-            )
+    assert_agreement(who, results, right, terms)
 
 
-def _ours(benchmark: Benchmark, work: Work, device: str) -> Callable[[], dict[str, Any]]:
+def _ours(benchmark: Benchmark, work: Work) -> Callable[[], dict[str, Any]]:
     """The work on copies of its arrays: a step in place stays its own, and no candidate warms another's cache."""
-    if device == "cpu":
-        return partial(benchmark.ours, **{k: x.copy() for k, x in work.arrays.items()}, **work.hyper)
-    cupy = import_module("cupy")
-    arrays = {k: cupy.asarray(x) for k, x in work.arrays.items()}
-    return finished(partial(benchmark.ours, **arrays, **work.hyper))
-
-
-def _numpy(x: Any) -> np.ndarray:
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-    return x.get() if hasattr(x, "get") else np.asarray(x)
+    return partial(benchmark.ours, **{k: x.copy() for k, x in work.arrays.items()}, **work.hyper)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -40,18 +40,18 @@ def set_threads(n: int, peers: tuple[str, ...]) -> None:
 
 
 def peer_candidates(
-    benchmark: Benchmark, work: Work, peers: tuple[str, ...], device: str, *, cached: bool
+    benchmark: Benchmark, work: Work, peers: tuple[str, ...], *, cached: bool
 ) -> Iterator[tuple[str, Candidate]]:
     """The peers that can be had; a line is printed for each of the others."""
     for name in peers:
         try:
             if name == "jax":
-                candidate = _jax(benchmark, work, device)
+                candidate = _jax(benchmark, work)
             elif name == "compile":
                 with compiling(cached=cached):
-                    candidate = _torch(benchmark, work, device, compiled=True)
+                    candidate = _torch(benchmark, work, compiled=True)
             else:
-                candidate = _torch(benchmark, work, device)
+                candidate = _torch(benchmark, work)
         except Exception as error:  # not installed, no such device, or whatever a compiler stumbles over
             reason = str(error).strip().partition("\n")[0]
             print(f"{benchmark.name} {work.label}: without {PEERS[name]}: {reason}")
@@ -68,21 +68,9 @@ def compiling(*, cached: bool) -> Iterator[None]:
         yield
 
 
-def finished(run: Callable[[], Any]) -> Callable[[], Any]:
-    """A run that ends when the GPU has finished, not when it has been told what to do."""
-    synchronize = import_module("cupy").cuda.Device().synchronize
-
-    def run_and_wait() -> Any:
-        results = run()
-        synchronize()
-        return results
-
-    return run_and_wait
-
-
-def _torch(benchmark: Benchmark, work: Work, device: str, *, compiled: bool = False) -> Candidate:
+def _torch(benchmark: Benchmark, work: Work, *, compiled: bool = False) -> Candidate:
     torch = import_module("torch")
-    arrays = {k: torch.from_numpy(x.copy()).to(device) for k, x in work.arrays.items()}
+    arrays = {k: torch.from_numpy(x.copy()) for k, x in work.arrays.items()}
     leaves = [arrays[name].requires_grad_() for name in benchmark.differentiable]
     cotangent = arrays.pop(f"d{benchmark.output}", None)
 
@@ -95,8 +83,6 @@ def _torch(benchmark: Benchmark, work: Work, device: str, *, compiled: bool = Fa
         y = function(**arrays)
         return benchmark.named(y, torch.autograd.grad(y, leaves, cotangent)) if leaves else y
 
-    if device == "cuda":
-        run = finished(run)
     if not compiled:
         return Candidate(run)
     start = time.perf_counter()
@@ -107,7 +93,7 @@ def _torch(benchmark: Benchmark, work: Work, device: str, *, compiled: bool = Fa
     return Candidate(run, compile_s=compile_s)
 
 
-def _jax(benchmark: Benchmark, work: Work, device: str) -> Candidate:
+def _jax(benchmark: Benchmark, work: Work) -> Candidate:
     jax = import_module("jax")
     setting = partial(jax.enable_x64, True)  # int64 indices, float64: as NumPy has them
 
@@ -124,7 +110,7 @@ def _jax(benchmark: Benchmark, work: Work, device: str) -> Candidate:
         return benchmark.named(y, pull(cotangent))
 
     with setting():
-        arrays = {k: jax.device_put(x.copy(), jax.devices(device)[0]) for k, x in work.arrays.items()}
+        arrays = {k: jax.device_put(x.copy(), jax.devices("cpu")[0]) for k, x in work.arrays.items()}
         start = time.perf_counter()
         compiled = jax.jit(both, donate_argnames=benchmark.in_place).lower(**arrays).compile()
         compile_s = time.perf_counter() - start

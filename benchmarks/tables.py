@@ -16,7 +16,7 @@ def lines(data: dict) -> list[tuple[str, ...]]:
     table = [("work", *(PEERS.get(name, name) for name in names), *last)]
     for label, row in data["rows"].items():
         first = next(iter(row))
-        cells = [_cell(row, name, first) for name in names]
+        cells = [cell(row, name, first) for name in names]
         if roofs and not tokens:
             cells.append(of_the_roof(works[label], row[first]["median_us"], roofs)[1])
         elif tokens:
@@ -59,7 +59,8 @@ def digits(x: float) -> str:
     return f"{x:.3g}" if x < 1000 else f"{x:,.0f}"
 
 
-def _cell(row: dict[str, dict], name: str, first: str) -> str:
+def cell(row: dict[str, dict], name: str, first: str) -> str:
+    """A candidate's median and quartiles, and the ratio to the first's."""
     if name not in row:
         return ""
     size, unit = next((size, unit) for size, unit in UNITS if row[name]["median_us"] >= size or unit == "ns")

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -210,18 +209,6 @@ def test_without_pytorch(monkeypatch, capsys):
     rows = quick("softmax", "--peers", "torch")
     assert list(rows["(3, 7)"]) == hot_path.served("softmax")
     assert "without PyTorch: import of torch halted" in capsys.readouterr().out
-
-
-def test_a_gpu_is_waited_for(monkeypatch):
-    waits = []
-    device = SimpleNamespace(synchronize=lambda: waits.append(1))
-    runtime = SimpleNamespace(getDeviceProperties=lambda i: {"name": b"A GPU"})
-    cuda = SimpleNamespace(Device=lambda: device, runtime=runtime)
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(asarray=np.array, cuda=cuda, __version__="0"))
-    monkeypatch.setitem(sys.modules, "torch", None)
-    quick("softmax", "--device", "cuda", "--backend", "reference", "--peers", "torch")
-    assert len(waits) == 2 + 2  # right answer, agreement, two rounds
-    assert compare.machine("cuda") == "a-gpu"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The benchmarks on an NVIDIA GPU: `python -m benchmarks --device cuda`. How they measure: docs/gpu-benchmarks.md."""
