@@ -72,9 +72,14 @@ def arithmetic(dtype: Any) -> np.dtype:
     return np.dtype(np.float32) if str(dtype) == "bfloat16" else np.dtype(dtype)
 
 
+def empty(x: Any, shape: tuple[int, ...]) -> Any:
+    """A fresh array beside x, of its dtype; for the simulator one of NaN: a place that no thread writes shows."""
+    return np.full(shape, np.nan, x.dtype) if type(x) is np.ndarray else import_module("cupy").empty(shape, x.dtype)
+
+
 def empty_like(x: Any) -> Any:
-    """A fresh array; for the simulator one of NaN, so that a place that no thread writes shows."""
-    return np.full(x.shape, np.nan, x.dtype) if type(x) is np.ndarray else import_module("cupy").empty_like(x)
+    """`empty` with the shape of x."""
+    return empty(x, x.shape)
 
 
 def address(x: Any) -> int:
@@ -96,5 +101,9 @@ def blocks(x: Any, needed: int, per_processor: int = 8) -> int:
     """The size of a persistent grid: as many blocks as there is work for, or as the GPU runs at once."""
     if type(x) is np.ndarray:
         return min(needed, 3)  # few, so that small tests go round
-    processors = import_module("cupy").cuda.Device().attributes["MultiProcessorCount"]
-    return min(needed, processors * per_processor)
+    return min(needed, processors(x) * per_processor)
+
+
+def processors(x: Any) -> int:
+    """How many the GPU of x has; in the simulator few, so that blocks share work in small tests."""
+    return 4 if type(x) is np.ndarray else x.device.attributes["MultiProcessorCount"]
