@@ -92,6 +92,22 @@ def width(C: int, *arrays: Any) -> int:
     return wide if C % wide == 0 and all(address(a) % 16 == 0 for a in arrays) else 1
 
 
+def shared_memory(x: Any) -> int:
+    """The bytes that a block may have on the GPU of x; in the simulator those of Hopper."""
+    return 227 << 10 if type(x) is np.ndarray else x.device.attributes["MaxSharedMemoryPerBlockOptin"]
+
+
+def span(x: Any) -> Any:
+    """The memory from the first to the last element, for kernels that are told the strides.
+
+    The simulator knows arrays without gaps only; on a GPU the array itself will do.
+    """
+    if type(x) is not np.ndarray or x.flags.c_contiguous:
+        return x
+    length = 1 + sum((n - 1) * stride // x.itemsize for n, stride in zip(x.shape, x.strides, strict=True))
+    return np.lib.stride_tricks.as_strided(x, (length,), (x.itemsize,), writeable=False)
+
+
 def clusters(x: Any) -> bool:
     """Whether blocks can share a row: on compute capability 9.0 and newer, and in the simulator."""
     return type(x) is np.ndarray or int(x.device.compute_capability) >= 90

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels.common.check import contiguous
-from nlp_kernels.common.cuda import Source, address, blocks, empty, processors, serves
+from nlp_kernels.common.cuda import Source, address, blocks, empty, processors, serves, span
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
 THREADS, STEP, SHARE = 256, 16, 64  # threads of a block; of K at a time; a block that shares K has at least this much
@@ -119,15 +119,7 @@ def _operand(x):
     else:
         return _operand(contiguous(x))
     wide = 16 // x.itemsize
-    return Operand(_span(x), stride, by_k, along % wide == 0 == stride % wide and address(x) % 16 == 0)
-
-
-def _span(x):
-    """The memory from the first to the last element as one array: the simulator knows arrays without gaps only."""
-    if type(x) is not np.ndarray or not x.size:
-        return x
-    length = 1 + sum((n - 1) * stride // x.itemsize for n, stride in zip(x.shape, x.strides, strict=True))
-    return np.lib.stride_tricks.as_strided(x, (length,), (x.itemsize,), writeable=False)
+    return Operand(span(x), stride, by_k, along % wide == 0 == stride % wide and address(x) % 16 == 0)
 
 
 def _slopes(dy, z, activation):
