@@ -178,6 +178,22 @@ def width(C: int, *arrays: Any) -> int:
     return wide if C % wide == 0 and all(address(a) % 16 == 0 for a in arrays) else 1
 
 
+def shared_memory(x: Any) -> int:
+    """The bytes that a block may have on the GPU of x; in the simulator those of Hopper."""
+    return 227 << 10 if type(x) is np.ndarray else x.device.attributes["MaxSharedMemoryPerBlockOptin"]
+
+
+def span(x: Any) -> Any:
+    """The memory from the first to the last element, for kernels that are told the strides.
+
+    The simulator knows arrays without gaps only; on a GPU the array itself will do.
+    """
+    if type(x) is not np.ndarray or x.flags.c_contiguous:
+        return x
+    length = 1 + sum((n - 1) * stride // x.itemsize for n, stride in zip(x.shape, x.strides, strict=True))
+    return np.lib.stride_tricks.as_strided(x, (length,), (x.itemsize,), writeable=False)
+
+
 def clusters(x: Any) -> bool:
     """Whether blocks can share a row: on compute capability 9.0 and newer, and in the simulator."""
     return type(x) is np.ndarray or int(x.device.compute_capability) >= 90
@@ -187,5 +203,9 @@ def blocks(x: Any, needed: int, per_processor: int = 8) -> int:
     """The size of a persistent grid: as many blocks as there is work for, or as the GPU runs at once."""
     if type(x) is np.ndarray:
         return min(needed, 3)  # few, so that small tests go round
-    processors = import_module("cupy").cuda.Device().attributes["MultiProcessorCount"]
-    return min(needed, processors * per_processor)
+    return min(needed, processors(x) * per_processor)
+
+
+def processors(x: Any) -> int:
+    """How many the GPU of x has; in the simulator few, so that blocks share work in small tests."""
+    return 4 if type(x) is np.ndarray else x.device.attributes["MultiProcessorCount"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels.common import check
-from nlp_kernels.common.xp import array_namespace
+from nlp_kernels.common.xp import array_namespace, library
 from nlp_kernels.dispatch import backends, forced, select
 from nlp_kernels.errors import ShapeError
 from nlp_kernels.matmul import reference
@@ -79,11 +79,13 @@ def activate_backward(dy: Any, z: Any, b: Any = None, *, activation: str) -> tup
 
 
 def product(a: Any, b: Any) -> Any:
-    """C = A B as the array API's matmul; large products of NumPy matrices run on all threads.
+    """C = A B as the array API's matmul; large products of NumPy matrices run on all threads, those of a GPU on its kernel.
 
     (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
     """
     if type(a) is not np.ndarray or type(b) is not np.ndarray:
+        if _matrices_on_a_gpu(a, b) and (ours := getattr(select("matmul", a, b), "product", None)):
+            return ours(a, b)
         return array_namespace(a, b).matmul(a, b)
     if a.ndim > 1 < b.ndim and a.size * b.shape[-1] >= LARGE and _threaded(a, b):
         if a.ndim == b.ndim == 2 and (ours := getattr(select("matmul", a, b), "product", None)):
@@ -92,6 +94,11 @@ def product(a: Any, b: Any) -> Any:
 
         return blas.product(a, b)
     return np.matmul(a, b)
+
+
+def _matrices_on_a_gpu(a, b):
+    xp = array_namespace(a, b)
+    return library(xp) == "cupy" and a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.shape[1] == b.shape[0]
 
 
 def _threaded(a, b):

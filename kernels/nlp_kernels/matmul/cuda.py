@@ -1,0 +1,150 @@
+"""Matrix products on NVIDIA GPUs: which kernel of cuda.cu has which shapes. README.md."""
+
+from dataclasses import dataclass
+from itertools import product as every
+from typing import Any
+
+import numpy as np
+
+from nlp_kernels.common.check import contiguous
+from nlp_kernels.common.cuda import Source, address, blocks, empty, processors, serves, span
+from nlp_kernels.matmul.reference import ACTIVATIONS
+
+THREADS, STEP, SHARE = 256, 16, 64  # threads of a block; of K at a time; a block that shares K has at least this much
+SMALL, LARGE = "64", "512 / sizeof(T)"  # tiles; of double the large one is 64, too
+NARROW, WIDE = "1", "16 / sizeof(T)"  # accesses
+KINDS = ((SMALL, NARROW), (SMALL, WIDE), (LARGE, WIDE))
+
+SOURCE = Source(
+    __file__,
+    *(f"matmul<T, {t}, {a}, {b}, {w}>" for (t, w), a, b in every(KINDS, ("false", "true"), ("false", "true"))),
+    "finish<T>",
+    "slopes<T>",
+)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix as its kernel takes it: rows along M or N, columns along K."""
+
+    x: Any  # what is passed: an array that begins at the first element
+    stride: int  # between neighbours along the other axis than the one that is contiguous
+    by_k: bool  # whether that one is K
+    wide: bool  # whether it can be read 16 bytes at a time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tiles of a product."""
+
+    tile: int
+    splits: int  # blocks that share K
+    share: int  # of K, for each
+
+
+def supports(x, w, b=None, residual=None, **hyper):
+    return serves(x) and max(*x.shape, *w.shape) < 2**31
+
+
+def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
+    keeps_z = activation != "none"
+    y, z, _ = _product(x, w.T if transpose_w else w, b, residual, activation, keeps_z=keeps_z)
+    return y, z
+
+
+def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
+    dz = dy
+    if activation != "none":
+        z = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1] if saved is None else saved
+        dz = _slopes(contiguous(dy), z, activation)
+    dx, _, _ = _product(dz, w if transpose_w else w.T)  # (12)
+    if transpose_w:
+        dw, _, db = _product(dz.T, x, sums=None if b is None else "a")  # (13)
+    else:
+        dw, _, db = _product(x.T, dz, sums=None if b is None else "b")
+    return dx, dw, db, None if residual is None else dy  # (15)
+
+
+def product(a, b):
+    """a b, of matrices with any strides."""
+    return _product(a, b)[0]
+
+
+def plan(M: int, N: int, K: int, at_once: int, largest: int = 128) -> Plan:
+    """The largest tile that keeps all processors busy; blocks share K where even the smallest does not."""
+    tiles = {tile: -(-M // tile) * -(-N // tile) for tile in (largest, 64)}
+    tile = largest if tiles[largest] >= at_once else 64
+    splits = 1 if tiles[tile] >= at_once else min(-(-2 * at_once // tiles[tile]), max(1, K // SHARE))
+    share = -(-K // (splits * STEP)) * STEP if K else STEP
+    return Plan(tile, max(1, -(-K // share)), share)
+
+
+def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None):
+    """g(a b + bias) + residual, (M, N); what g was of, or None; the sums of b's columns or a's rows, or None."""
+    (M, K), N = a.shape, b.shape[1]
+    y = empty(a, (M, N))
+    z = empty(a, (M, N)) if keeps_z else None
+    lengths = {"a": M, "b": N}
+    if M * N == 0:
+        return y, z, {"a": lambda: a.sum(axis=1), "b": lambda: b.sum(axis=0), None: lambda: None}[sums]()
+    left, right = _operand(a), _operand(b.T)
+    wide = left.wide and right.wide
+    chosen = plan(M, N, K, processors(a), 512 // a.itemsize if wide else 64)
+    partial = empty(a, (chosen.splits, M, N)) if chosen.splits > 1 else None
+    summed = empty(a, (chosen.splits, lengths[sums])) if sums else None
+    tile, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
+    instance = f"matmul<T, {tile}, {_cpp(left.by_k)}, {_cpp(right.by_k)}, {width}>"
+    grid = (-(-M // chosen.tile), -(-N // chosen.tile), chosen.splits)
+    bias, residual = contiguous(bias), contiguous(residual)
+    strides = np.int64(left.stride), np.int64(right.stride)
+    sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
+    arrays = (y, z, partial, summed, left.x, right.x, bias, residual)
+    _launch(instance, a, grid, arrays, *strides, *sizes, _code(activation), np.bool_(sums == "a"))
+    if partial is not None:
+        _finish(y, z, partial, bias, residual, activation)
+    if chosen.splits > 1 and sums:
+        summed, parts = empty(a, (1, lengths[sums])), summed
+        _finish(summed, None, parts, None, None, "none")
+    return y, z, None if summed is None else summed[0]
+
+
+def _operand(x):
+    """A matrix (rows, K) in whichever order it lies; a copy where neither axis is contiguous."""
+    rows, K = x.shape
+    if x.size == 0:
+        return Operand(x, 1, True, False)
+    row_stride, k_stride = (stride // x.itemsize for stride in x.strides)
+    if (k_stride == 1 or K == 1) and (row_stride >= K or rows == 1):
+        stride, by_k, along = row_stride if rows > 1 else K, True, K
+    elif (row_stride == 1 or rows == 1) and (k_stride >= rows or K == 1):
+        stride, by_k, along = k_stride if K > 1 else rows, False, rows
+    else:
+        return _operand(contiguous(x))
+    wide = 16 // x.itemsize
+    return Operand(span(x), stride, by_k, along % wide == 0 == stride % wide and address(x) % 16 == 0)
+
+
+def _slopes(dy, z, activation):
+    dz = empty(dy, dy.shape)
+    if dz.size:
+        grid = (blocks(dy, -(-dz.size // THREADS)),)
+        _launch("slopes<T>", dy, grid, (dz, dy, z), np.int64(dz.size), _code(activation))
+    return dz
+
+
+def _finish(y, z, partial, bias, residual, activation):
+    grid = (blocks(y, -(-y.size // THREADS)),)
+    sizes = np.int64(y.size), np.int32(y.shape[1]), np.int32(partial.shape[0])
+    _launch("finish<T>", y, grid, (y, z, partial, bias, residual), *sizes, _code(activation))
+
+
+def _launch(instance, x, grid, arrays, *values):
+    SOURCE.kernel(instance, x)(grid, (THREADS,), (*arrays, *values))
+
+
+def _code(activation):
+    return np.int32(ACTIVATIONS.index(activation))
+
+
+def _cpp(value):
+    return "true" if value else "false"
