@@ -23,7 +23,7 @@ def supports(q, k, v, keep=None, key_lengths=None, **hyper):
     if not serves(q):
         return False
     D = max(q.shape[3], v.shape[3])
-    return D <= 4096 // q.itemsize**2 and _bytes(q, _head(D), 32, 4) <= shared_memory(q)
+    return D * q.itemsize**2 <= 4096 and _bytes(q, _head(D), 32, 4) <= shared_memory(q)
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
@@ -50,8 +50,9 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     dq, dk, dv = empty(q, (B, T, H, D)), empty(q, (B, S, H, D)), empty(q, (B, S, H, Dv))
     problem = _problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     if delta.size:
-        grid = (blocks(q, -(-delta.size // 4)),)
-        SOURCE.kernel("attention_delta<T>", q)(grid, (128,), (delta, span(do), span(o), problem, np.int64(delta.size)))
+        rows = np.int64(delta.size)
+        blocks_of_four = (blocks(q, -(-delta.size // 4)),)
+        SOURCE.kernel("attention_delta<T>", q)(blocks_of_four, (128,), (delta, span(do), span(o), problem, rows))
     read = span(do), span(q), span(k), span(v), lse, delta, keep, _lengths(key_lengths), problem
     head = _head(max(D, Dv))
     passes = 2 if head * q.itemsize**2 >= 4096 else 1  # as cuda.cu says

@@ -79,7 +79,7 @@ def activate_backward(dy: Any, z: Any, b: Any = None, *, activation: str) -> tup
 
 
 def product(a: Any, b: Any) -> Any:
-    """C = A B as the array API's matmul; large products of NumPy matrices run on all threads, those of a GPU on its kernel.
+    """C = A B as the array API's matmul; large products of NumPy matrices run on all threads, a GPU's on its kernel.
 
     (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
     """
