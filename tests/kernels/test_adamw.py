@@ -187,6 +187,14 @@ def test_out_may_overlap_its_input(backend):
     np.testing.assert_array_equal(memory[1:], expected)
 
 
+def test_what_overlaps():
+    """A neighbour does not, a part does, on either side."""
+    x = np.zeros(10)
+    pairs = [(x[:4], x[4:]), (x[:5], x[4:]), (x, x[3:4]), (x[2:4], x[7:8]), (x, np.zeros(10)), (x[:0], x)]
+    for (a, b), overlap in zip(pairs, (False, True, True, False, False, False), strict=True):
+        assert adamw._overlap(a, b) == adamw._overlap(b, a) == overlap
+
+
 def test_out_may_be_a_view():
     whole, g = np.zeros((4, 3)), np.ones((2, 3))
     rows = whole[::2]

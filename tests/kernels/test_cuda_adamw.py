@@ -157,6 +157,7 @@ def test_tables_are_sent_once_for_parameters_that_stay(gpu):
         cuda.step_all(rows, scale, **HYPER | {"t": t})
         assert_stepped(hosts, expected)
         assert len(gpu.sent) == 6, "four tables of addresses, sizes, chunks"
+    assert cuda.plan_of(rows) is cuda.plan_of([(theta, None, m, v) for theta, _, m, v in rows])
     elsewhere = [(theta, g.copy(), m, v) for theta, g, m, v in rows]
     cuda.step_all(elsewhere, scale, **HYPER | {"t": 4})
     cuda.step_all(rows, scale, **HYPER | {"t": 5})  # both tables are kept
@@ -166,6 +167,22 @@ def test_tables_are_sent_once_for_parameters_that_stay(gpu):
     np.testing.assert_allclose(norm.host, np.linalg.norm(np.concatenate([row[1].ravel() for row in hosts])), rtol=1e-6)
     cuda.step_all(rows[1:], scale, **HYPER)  # another list
     assert len(gpu.sent) == 13
+
+
+def test_which_arrays_of_a_gpu_are_stepped_together_and_written_in_place():
+    """As NumPy's: of one shape, dtype and library, in C order; targets that are their own input or apart from all."""
+    hosts = [np.zeros((3, 4), np.float32) for _ in range(5)]
+    theta, g, m, v, other = map(Array, hosts)
+    assert adamw._alike((theta, g, m, v), theta)
+    for wrong in (
+        Array(np.zeros((3, 4))), Array(np.zeros((3, 3), np.float32)), Array(np.zeros((4, 3), np.float32).T), hosts[1],
+    ):  # fmt: skip
+        assert not adamw._alike((theta, wrong, m, v), theta)
+    for out, may in (
+        ((theta, m, v), True), ((other, m, v), True), ((m, other, v), False), ((g, m, v), False),
+        ((hosts[4], m, v), False), ((Array(hosts[4].T), m, v), False), ((theta, theta, v), False),
+    ):  # fmt: skip
+        assert adamw._may_be_written(out, theta, g, m, v) == may
 
 
 def test_no_more_tables_are_kept_than_a_few(gpu, monkeypatch):

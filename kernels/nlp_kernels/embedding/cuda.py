@@ -24,7 +24,7 @@ def supports(table, indices, **hyper):
     if not serves(table) or table.dtype.itemsize < 4:
         return False
     (V, D), N = table.shape, indices.size
-    return max(D, N) < 2**31 and V.bit_length() + N.bit_length() < 63  # a row and a position make a key
+    return max(D, N) < 2**30 and V.bit_length() + N.bit_length() < 63  # a row and a position make a key
 
 
 def forward(table, indices, *, padding_idx=None):

@@ -35,7 +35,7 @@ inline void point(Array& a) {
 }
 
 inline void take_back(Array& a) {
-  if (a.placed && !a.entries) memcpy(a.host, a.placed, a.bytes);
+  if (a.placed) memcpy(a.host, a.placed, a.bytes);
   if (a.cells) munmap(a.cells, (a.bytes / a.cell_bytes + 1) * sizeof(Cell));
   if (a.slot) munmap(a.slot, a.slot_bytes);
 }
