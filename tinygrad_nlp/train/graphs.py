@@ -38,7 +38,10 @@ class Trainee(Protocol):
 
     model: Any
     optimizer: Any
-    fixed_shapes: bool  # whether its batches are, nearly all, of one shape
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether batches are, nearly all, of one shape."""
 
     def draw(self) -> Arrays:
         """The arrays of the next batch: the host's, but those that were kept."""
