@@ -36,11 +36,11 @@ STEP = {  # name: (what is right, what is planted, the message)
         r"race: .* (reads|writes) theta\[\d\]\[\d+\] at adamw/cuda.cu:\d+, which .* (read|wrote)",
     ),
     "a chunk that begins with its parameter": (
-        *("T* p = theta[chunk.k] + chunk.first", "T* p = theta[chunk.k]"),
+        *("ptx::global(theta[chunk.k]) + chunk.first", "ptx::global(theta[chunk.k])"),
         rf"{WRONG}|race: .* theta\[1\]",
     ),
     "a parameter too far": (
-        *("g[chunk.k] + chunk.first;\n  T* r", "g[chunk.k + 1] + chunk.first;\n  T* r"),
+        *("g[chunk.k]) + chunk.first;\n  T* r", "g[chunk.k + 1]) + chunk.first;\n  T* r"),
         r"out of bounds: .* reads .*g(\[\d\]\[\d+\]|\[5\]) at adamw/cuda.cu:\d+",
     ),
     "a factor that is not applied": (*("g *= scale;", ""), WRONG),
@@ -60,12 +60,12 @@ def test_a_planted_bug_of_the_step_is_named(name, monkeypatch):
         cuda.step_all(rows, np.asarray(0.25, np.float32), **HYPER)
         assert_stepped(rows, expected)
 
-    assert_simulator_catches(cuda, STEP[name], ("adamw_step<T>", "adamw_numbers<T>"), run, monkeypatch)
+    assert_simulator_catches(cuda, STEP[name], (cuda.STEP, cuda.SENDING), run, monkeypatch)
 
 
 CLIP = {
     "a barrier less": (
-        *("__syncthreads();\n    v = warp", "v = warp"),
+        *("__syncthreads();\n  } else", "} else"),
         r"(race|unwritten): .* reads part\[\d+\] in shared memory at common/rows.cuh:\d+",
     ),
     "a gradient's end": (
@@ -96,4 +96,4 @@ def test_a_planted_bug_of_the_norm_is_named(name, monkeypatch):
         gradients[0][0] = np.inf
         assert cuda.clip_scale(gradients, 1.0)[1] == 1, "an infinite norm"
 
-    assert_simulator_catches(cuda, CLIP[name], ("adamw_squares<T>", "adamw_clip<T>"), run, monkeypatch)
+    assert_simulator_catches(cuda, CLIP[name], (cuda.SQUARES, cuda.CLIP), run, monkeypatch)

@@ -68,22 +68,21 @@ __device__ __forceinline__ void step(T* theta, const T* g, T* m, T* v, int count
   }
 }
 
-template <typename T>
+template <typename T, int WIDTH>
 __global__ void __launch_bounds__(THREADS, 16 / sizeof(T))  // blocks to a processor: what the registers allow
     adamw_step(T* const* theta /* (K,) of (sizes[k],) */, const T* const* g /* (K,) of (sizes[k],) */,
                T* const* m /* (K,) of (sizes[k],) */, T* const* v /* (K,) of (sizes[k],) */,
                const long long* __restrict__ sizes /* (K,) */, const Chunk* __restrict__ chunks /* (gridDim.x,) */,
                int length, const Numbers<T>* __restrict__ numbers, const T* __restrict__ grad_scale /* () or null */,
                bool decoupled) {
-  using V = Vector<T, 16 / sizeof(T)>;
-  constexpr int WIDTH = 16 / sizeof(T);
+  using V = Vector<T, WIDTH>;
   const Chunk chunk = chunks[blockIdx.x];
   const long long left = sizes[chunk.k] - chunk.first;
   const int count = left < length ? static_cast<int>(left) : length;
-  T* p = theta[chunk.k] + chunk.first;
-  const T* q = g[chunk.k] + chunk.first;
-  T* r = m[chunk.k] + chunk.first;
-  T* s = v[chunk.k] + chunk.first;
+  T* p = ptx::global(theta[chunk.k]) + chunk.first;
+  const T* q = ptx::global(g[chunk.k]) + chunk.first;
+  T* r = ptx::global(m[chunk.k]) + chunk.first;
+  T* s = ptx::global(v[chunk.k]) + chunk.first;
   const Numbers<T> n = *numbers;
   const T scale = grad_scale ? *grad_scale : T(1);
   const int wide = aligned<V>(p) && aligned<V>(q) && aligned<V>(r) && aligned<V>(s) ? count / WIDTH : 0;
@@ -98,17 +97,16 @@ __global__ void adamw_numbers(Numbers<T>* numbers, Numbers<T> values) {
 }
 
 // The sum of squares of each chunk, in double precision: the square of a float neither overflows nor vanishes there.
-template <typename T>
+template <typename T, int WIDTH>
 __global__ void __launch_bounds__(THREADS)
     adamw_squares(double* __restrict__ partial /* (gridDim.x,) */, const T* const* g /* (K,) of (sizes[k],) */,
                   const long long* __restrict__ sizes /* (K,) */, const Chunk* __restrict__ chunks /* (gridDim.x,) */,
                   int length) {
-  using V = Vector<T, 16 / sizeof(T)>;
-  constexpr int WIDTH = 16 / sizeof(T);
+  using V = Vector<T, WIDTH>;
   const Chunk chunk = chunks[blockIdx.x];
   const long long left = sizes[chunk.k] - chunk.first;
   const int count = left < length ? static_cast<int>(left) : length;
-  const T* p = g[chunk.k] + chunk.first;
+  const T* p = ptx::global(g[chunk.k]) + chunk.first;
   const int wide = aligned<V>(p) ? count / WIDTH : 0;
   double sum = 0;
 #pragma unroll 4
@@ -122,7 +120,8 @@ __global__ void __launch_bounds__(THREADS)
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// One block: the norm of all, in a fixed order, and the factor that makes it at most max_norm; 1 where it is not finite.
+// One block: the norm of all, in a fixed order, and the factor that makes it max_norm at the most; 1 where it is not
+// finite.
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
     adamw_clip(double* __restrict__ norm /* () */, T* __restrict__ scale /* () */,

@@ -13,14 +13,16 @@ from nlp_kernels.common.cuda import Source, address, check_launch, device_of, em
 THREADS, LENGTH = 256, 4096  # threads of a block, numbers of a chunk: a multiple of 16 bytes
 PLANS = 64  # lists of parameters whose tables are kept
 
-SOURCE = Source(__file__, *(f"adamw_{name}<T>" for name in ("step", "numbers", "squares", "clip")))
+STEP, SQUARES = "adamw_step<T, 16 / sizeof(T)>", "adamw_squares<T, 16 / sizeof(T)>"
+SENDING, CLIP = "adamw_numbers<T>", "adamw_clip<T>"
+SOURCE = Source(__file__, STEP, SENDING, SQUARES, CLIP)
 NUMBERS = ("beta1", "rest1", "beta2", "rest2", "correct1", "correct2", "lr", "eps", "decay")
 
 _plans: dict[Any, Plan] = {}  # the one used last is the last
 
 
 def supports(theta, *inputs, **hyper):
-    return serves(theta)
+    return serves(theta) and theta.dtype.itemsize >= 4
 
 
 def step(theta, g, m, v, grad_scale=None, *, decoupled=True, out=None, **hyper):
@@ -47,12 +49,8 @@ def clip_scale(gradients, max_norm):
     like, cut = gradients[0], cut_of(gradients)
     partial, norm, scale = (empty(like, shape, T) for shape, T in (((cut.chunks,), "f8"), ((), "f8"), ((), like.dtype)))
     if cut.chunks:
-        SOURCE.kernel("adamw_squares<T>", like)(
-            (cut.chunks,), (THREADS,), (partial, pointers(gradients), *cut.arguments)
-        )
-    SOURCE.kernel("adamw_clip<T>", like)(
-        (1,), (THREADS,), (norm, scale, partial, np.int32(cut.chunks), np.float64(max_norm))
-    )
+        SOURCE.kernel(SQUARES, like)((cut.chunks,), (THREADS,), (partial, pointers(gradients), *cut.arguments))
+    SOURCE.kernel(CLIP, like)((1,), (THREADS,), (norm, scale, partial, np.int32(cut.chunks), np.float64(max_norm)))
     return norm, scale
 
 
@@ -89,7 +87,7 @@ class Plan:
         values = (*means, lr, eps, weight_decay)
         if values != self._sent:
             record = np.array(values, [(name, self.numbers.dtype) for name in NUMBERS])
-            SOURCE.kernel("adamw_numbers<T>", self.numbers)((1,), (1,), (self.numbers, record))
+            SOURCE.kernel(SENDING, self.numbers)((1,), (1,), (self.numbers, record))
             self._sent = values
 
     def launch(self, gradients, grad_scale=None, *, decoupled=True) -> None:
@@ -98,7 +96,7 @@ class Plan:
         check_launch("adamw.step", theta=self.numbers, **named, grad_scale=grad_scale)
         if self.cut.chunks:
             arrays = self.theta, pointers(gradients), self.m, self.v, *self.cut.arguments, self.numbers, grad_scale
-            SOURCE.kernel("adamw_step<T>", self.numbers)((self.cut.chunks,), (THREADS,), (*arrays, np.bool_(decoupled)))
+            SOURCE.kernel(STEP, self.numbers)((self.cut.chunks,), (THREADS,), (*arrays, np.bool_(decoupled)))
 
 
 class Cut(NamedTuple):

@@ -164,6 +164,10 @@ def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     return import_module("cupy").empty(shape, dtype)
 
 
+def zeros(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    return (np if type(like) is np.ndarray else import_module("cupy")).zeros(shape, dtype or like.dtype)
+
+
 def address(x: Any) -> int:
     return x.ctypes.data if type(x) is np.ndarray else x.data.ptr
 
