@@ -1,4 +1,6 @@
-"""Cross-entropy beyond the contract: PyTorch, the long way, ignored rows, smoothing, and planted bugs."""
+"""Cross-entropy beyond the contract: PyTorch, the long way, both passes at once, ignored rows, and planted bugs."""
+
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -10,8 +12,13 @@ from hypothesis import given
 from nlp_kernels import cross_entropy, dispatch, softmax
 from nlp_kernels.errors import DtypeError, ShapeError
 from planted import assert_accuracy_catches, assert_derivative_catches
+from simulated import needs_simulator
+
+import tinygrad_nlp as tn
+from tinygrad_nlp.nn import functional as F
 
 BACKENDS = [name for name in dispatch.backends("cross_entropy") if name != "cuda"]
+EVERY = [*BACKENDS, pytest.param("cuda", marks=needs_simulator())]
 SHAPES = st.tuples(st.integers(0, 6), st.integers(1, 40))
 SMOOTHING = st.sampled_from([0.0, 0.1, 1.0])
 
@@ -47,6 +54,57 @@ def test_the_long_way_through_log_softmax(rng, shape, label_smoothing):
     np.testing.assert_allclose(loss, -(q * logp).sum(axis=1), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(dx, long, rtol=1e-11, atol=1e-14)
     np.testing.assert_allclose(dx.sum(axis=1), 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("backend", EVERY)
+@given(data=st.data(), rng=generators(), into=st.sampled_from([None, "x", "other", "columns"]))
+def test_both_passes_at_once_are_under_the_contract(backend, dtype, data, rng, into):
+    """`forward_backward`, and `out` in it and in `backward`: x itself, another array, one that is not contiguous."""
+    case = data.draw(HOT_PATH.cases(dtype))
+    (dloss,) = draw_cotangents(HOT_PATH, case, rng)
+    x, target = case.inputs
+
+    def outputs():
+        given = np.array(x, order="F" if into == "columns" else "C")
+        return given if into == "x" else x, None if into is None else given
+
+    def both(*_, **hyper):
+        logits, out = outputs()
+        loss, dx = cross_entropy.forward_backward(logits, target, dloss, **hyper, out=out)
+        assert out is None or dx is out
+        return loss, dx
+
+    def backward(dloss, x, target, saved, **hyper):
+        logits, out = outputs()
+        (dx,) = cross_entropy.backward(dloss, logits, target, saved, **hyper, out=out)
+        assert out is None or dx is out
+        return (dx,)
+
+    at_once = SimpleNamespace(
+        forward=lambda *_, **hyper: (both(**hyper)[0], cross_entropy.forward(x, target, **hyper)[1]),
+        backward=lambda *_, **hyper: (both(**hyper)[1],),
+    )
+    for kernel in (at_once, SimpleNamespace(forward=cross_entropy.forward, backward=backward)):
+        with dispatch.use_backend(backend, "cross_entropy", simulate=backend == "cuda"):
+            ours = evaluate(kernel, HOT_PATH, case, (dloss,))
+        assert_no_worse_than_the_problem(ours, HOT_PATH, case, (dloss,), peer=backend != "reference")
+
+
+def test_a_training_step_of_both_passes_at_once():
+    """The README's: the tape's own gradients, from a gradient of the logits that is there with the loss."""
+    rng = np.random.default_rng(0)
+    x, target = tn.asarray(rng.normal(size=(6, 3))), np.array([0, 4, -100, 2, 1, -100])
+    w = rng.normal(size=(5, 3))
+    weights = [tn.Tensor(w.copy(), requires_grad=True) for _ in range(2)]
+    dloss = np.full(6, 1 / np.count_nonzero(target != -100))
+    logits = tn.linear(x, weights[0])
+    loss, dlogits = cross_entropy.forward_backward(logits.data, target, dloss)
+    logits.backward(dlogits)
+    mean = F.cross_entropy(tn.linear(x, weights[1]), target)
+    mean.backward()
+    np.testing.assert_allclose(dloss @ loss, mean.item(), rtol=1e-14)
+    np.testing.assert_allclose(weights[0].grad.data, weights[1].grad.data, rtol=1e-13, atol=1e-16)
 
 
 @given(rng=generators(), shape=SHAPES, label_smoothing=SMOOTHING)
@@ -169,6 +227,10 @@ def test_refusals():
         cross_entropy.forward(x, target.astype(np.uint8))
     with pytest.raises(DtypeError, match=r"x is int64"):
         cross_entropy.forward(x.astype(np.int64), target)
+    with pytest.raises(ShapeError, match=r"cross_entropy.forward_backward: out has shape \(3, 2\), expected \(2, 3\)"):
+        cross_entropy.forward_backward(x, target, x[:, 0], out=x.T)
+    with pytest.raises(DtypeError, match=r"cross_entropy.backward: out is float32 but x is float64"):
+        cross_entropy.backward(x[:, 0], x, target, None, out=x.astype(np.float32))
     for label_smoothing in (-0.1, 1.5, np.nan):
         with pytest.raises(ValueError, match="label_smoothing"):
             cross_entropy.forward(x, target, label_smoothing=label_smoothing)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cases import ALL
 from nlp_kernels import dispatch
+from simulated import needs_simulator
 
 import tinygrad_nlp as tn
 from tinygrad_nlp.autograd.check import check_grads
@@ -51,7 +52,11 @@ FUNCTIONS = {
     "gru": (layer(recurrent.gru), steps(3)),
     "lstm": (layer(recurrent.lstm), steps(4, states=2)),
 }
-SERVED = [(name, backend) for name in FUNCTIONS for backend in dispatch.backends(name) if backend != "cuda"]
+SERVED = [
+    pytest.param(name, backend, marks=[needs_simulator()] if backend == "cuda" else [])
+    for name in FUNCTIONS
+    for backend in dispatch.backends(name)
+]
 
 
 def test_no_hot_path_is_left_out():
@@ -62,5 +67,5 @@ def test_no_hot_path_is_left_out():
 @pytest.mark.parametrize(("name", "backend"), SERVED)
 def test_gradients_to_second_order(name, backend):
     f, inputs = FUNCTIONS[name]
-    with tn.use_backend(backend, name):
+    with tn.use_backend(backend, name, simulate=backend == "cuda"):
         check_grads(f, inputs, order=2)
