@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from standin import needs_simulator
 
 import tinygrad_nlp as tn
 from tinygrad_nlp import DeviceError, DtypeError, Tensor, nn, optim
@@ -175,6 +176,7 @@ def test_anomaly_mode(standin_cupy):
         tn.log(x)
 
 
+@needs_simulator()
 def test_random_numbers_and_masks_are_the_cpus(standin_cupy, readable):
     x = RNG.normal(size=(5, 7)).astype(np.float32)
     for p in (0.3, 1.0):

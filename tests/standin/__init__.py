@@ -99,3 +99,25 @@ def standin_cupy() -> Iterator[ModuleType]:
     """The stand-in in CuPy's place, for one test."""
     with installed() as cupy:
         yield cupy
+
+
+@pytest.fixture
+def real_cupy() -> ModuleType:
+    """CuPy itself and a GPU, or the test is skipped."""
+    from tinygrad_nlp import DeviceError
+    from tinygrad_nlp.autograd.devices import cupy_and_count
+
+    try:
+        return cupy_and_count()[0]
+    except DeviceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["standin", pytest.param("gpu", marks=pytest.mark.gpu)])
+def any_cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """The stand-in; and with a GPU, for tests that are marked `gpu`, CuPy itself."""
+    if request.param == "gpu":
+        yield request.getfixturevalue("real_cupy")
+    else:
+        with installed() as cupy:
+            yield cupy

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from nlp_kernels.common.cuda import sent_later
-from resumption import leaves
+from resumption import leaves, trained
 from standin import needs_simulator
 
 import tinygrad_nlp as tn
@@ -17,20 +17,26 @@ from tinygrad_nlp import Tensor, nn, optim
 from tinygrad_nlp.random import Generator
 from tinygrad_nlp.train import graphs
 from tinygrad_nlp.train.graphs import Captured, GraphStep
+from tinygrad_nlp.train.language_model import LanguageModelRun
 from tinygrad_nlp.train.loop import DivergedError, training_steps
 
 pytestmark = [needs_simulator(), pytest.mark.constant_cotangents("to look at one is to wait for the GPU")]
 
 
 @pytest.fixture(autouse=True)
-def _mostly_readable(standin_cupy):
+def _mostly_readable(standin_cupy, request):
     """AdamW and the norm by their kernels, which a graph needs; the rest by the readable references."""
+    if "whole" in request.node.name:
+        yield
+        return
     with tn.use_backend("reference"), tn.use_backend("cuda", "adamw"):
         yield
 
 
 class Learner:
     """A small network, and batches of numbers that never repeat."""
+
+    fixed_shapes = True
 
     def __init__(self, sizes=(6,), dropout=0.0, **options):
         draw = Generator(1)
@@ -161,6 +167,31 @@ def test_divergence_is_told_before_it_reaches_the_weights(monkeypatch):
     with np.errstate(invalid="ignore"), pytest.raises(DivergedError, match=r"loss nan .* at step 5"):
         next(steps)
     assert (leaves(learner.model.state_dict()), leaves(learner.optimizer.state_dict()["state"])) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gpt", "--layers 1 --heads 2 --width 8 --block-size 8 --batch-size 2"),
+        ("language-model", "--cell gru --layers 1 --hidden 6 --bptt 5 --batch-size 2 --min-count 1 --dropout 0"),
+    ],
+)
+def test_a_whole_model_with_every_kernel_there_is(name, options, tmp_path, monkeypatch):
+    """By the command line; the language model's state goes from block to block, and an epoch ends with a short one."""
+    monkeypatch.setattr(LanguageModelRun, "sample_length", 3)
+    words = "we hold these truths to be self evident , that all are created equal .".split()
+    (tmp_path / "text").write_text(" ".join(words[i] for i in Generator(0).integers(0, len(words), (40,))))
+    more = ["--data", tmp_path / "text", *options.split(), "--steps", 6, "--warmup", 2, "--eval-every", 3]
+    replays, captured = [], Captured.gradients
+    monkeypatch.setattr(Captured, "gradients", lambda self, batch: replays.append(1) or captured(self, batch))
+    runs = []
+    for graphs_on in "01":
+        monkeypatch.setenv("TINYGRAD_NLP_GRAPHS", graphs_on)
+        state, lines = trained(name, "--out", tmp_path / graphs_on, *more, "--device", "cuda")
+        told = [[v for k, v in line.items() if k not in ("tokens_per_s", "elapsed")] for line in lines]
+        runs.append((told, leaves(state["model"]), leaves(state["optimizer"]), leaves(state["cursor"])))
+    assert len(replays) >= 4
+    assert runs[0] == runs[1]
 
 
 # Planted bugs: each must make a run another ------------------------------------------------------------------------

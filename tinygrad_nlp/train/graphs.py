@@ -39,6 +39,10 @@ class Trainee(Protocol):
     model: Any
     optimizer: Any
 
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether batches are, nearly all, of one shape."""
+
     def draw(self) -> Arrays:
         """The arrays of the next batch: the host's, but those that were kept."""
 
@@ -68,7 +72,7 @@ class GraphStep(StepByStep):
     def gradients(self) -> tuple[float, float]:
         """Loss and norm of the next batch; the gradients stay on the GPU."""
         batch = self.run.draw()
-        alike = [(x.shape, x.dtype) for x in batch]
+        alike = [_kind(x) for x in batch]
         if not self.decided and self.before is not None:
             self._decide(batch, alike)
         self.before = alike
@@ -77,7 +81,7 @@ class GraphStep(StepByStep):
             assert self.graph is not None
             return self.graph.gradients(batch)
         drawn = random.default_generator.counter
-        there = [Tensor(x).to(self.device) if x.dtype.kind == "f" else x for x in batch]
+        there = [Tensor(x).to(self.device) if not isinstance(x, tuple) and x.dtype.kind == "f" else x for x in batch]
         found = self._gradients_of(lambda: self._kept(*self.run.loss_of(*there)))
         if random.default_generator.counter != drawn:
             self._refuse("dropout draws new random numbers for each")
@@ -101,7 +105,7 @@ class GraphStep(StepByStep):
             self._refuse("TINYGRAD_NLP_GRAPHS is 0")
         elif mode.get() & ANOMALY:
             self._refuse("anomaly mode looks at every value")
-        elif alike != self.before:
+        elif not self.run.fixed_shapes or alike != self.before:
             self._refuse("the batches' shapes vary")
         else:
             state = random.default_generator.state
@@ -125,7 +129,7 @@ class Captured:
 
     def __init__(self, step: GraphStep, batch: Arrays):
         cupy = import_module("cupy")
-        self.alike = [(x.shape, x.dtype) for x in batch]
+        self.alike = [_kind(x) for x in batch]
         self.run, self.optimizer, self.parameters = step.run, step.optimizer, step.parameters
         cupy.get_default_memory_pool().free_all_blocks()  # of the step before: this one has a pool of its own
         self.pool = cupy.cuda.MemoryPool()
@@ -207,6 +211,11 @@ def _capturing(cupy: Any, pool: Any) -> Iterator[list[Any]]:
             found.append(stream.end_capture())
     finally:
         cupy.cuda.set_pinned_memory_allocator(cupy.get_default_pinned_memory_pool().malloc)
+
+
+def _kind(x: Any) -> Any:
+    """Shape and dtype of an array, or of each in a tuple of them."""
+    return tuple(map(_kind, x)) if isinstance(x, tuple) else (x.shape, x.dtype)
 
 
 def on_gpu(model: Module) -> bool:

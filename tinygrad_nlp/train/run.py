@@ -43,6 +43,7 @@ class Run:
     writes: ClassVar[bool] = False  # whether `generate` can continue a text with the model
     suggestion: tuple[str, ...] = ()  # options of `generate` that the closing lines show
     predicts: ClassVar[bool] = False  # whether `predict` can say what the model makes of a text
+    fixed_shapes: ClassVar[bool] = False  # whether batches are, nearly all, of one shape
     tokens: int  # in the last batch, set by `draw`
     data_hash: str  # set by `read_data`
     sampler: Any  # of batches, set by `prepare`, where the run has one

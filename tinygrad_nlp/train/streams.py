@@ -38,7 +38,7 @@ class StreamRun(LanguageModelRun):
     ended, as a constant. Place and state are the cursor.
     """
 
-    settings_class = StreamSettings
+    settings_class, fixed_shapes = StreamSettings, True
     about = (
         "Train a recurrent language model on a text, word by word or character by character. The last tenth of the\n"
         "text is kept for validation, and the words are those of the rest; all others are <unk>."
@@ -97,12 +97,21 @@ class StreamRun(LanguageModelRun):
         self.place = 0
         self.carried: tuple[Tensor, ...] | None = None
 
-    def draw(self) -> tuple[Any, ...]:
-        """The next block, and the state in which the one before it ended."""
+    def batch_loss(self) -> Any:
+        """The loss of the next block, which goes on with the state of the last one."""
+        loss, state = self.model.loss(*self._block(), self.carried)
+        self.keep(tuple(s.detach() for s in state))
+        return loss
+
+    def _block(self) -> tuple[Any, Any]:
         x, y = self.batches[self.place]
-        state = self.carried or self.model.blank(x.shape[1])
         self.place, self.tokens = (self.place + 1) % len(self.batches), y.size
-        return (x, y, *(s.data for s in state))
+        return x, y
+
+    def draw(self) -> tuple[Any, ...]:
+        """The next block, and the state in which the one before it ended: zeros where an epoch begins."""
+        x, y = self._block()
+        return (x, y, *(s.data for s in self.carried or self.model.blank(x.shape[1])))
 
     def loss_of(self, x: Any, y: Any, *state: Any) -> tuple[Any, tuple[Any, ...]]:
         """The loss of a block that begins with a state, and the state it ends with."""

@@ -28,7 +28,7 @@ class WindowSettings(Settings):
 class WindowRun(LanguageModelRun):
     """The last tenth of the text is for validation; batches are windows of `block_size` characters of the rest."""
 
-    settings_class = WindowSettings
+    settings_class, fixed_shapes = WindowSettings, True
     about = "Train a character-level {NAME} on a text: a few minutes on two cores with the defaults."
     examples = (
         "  {me} train {name} --data book.txt --layers 6 --width 192 --dropout 0.1\n"

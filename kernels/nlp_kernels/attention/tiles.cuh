@@ -34,7 +34,7 @@ template <typename T>
 struct Dropout {
   const Problem<T>& problem;
   unsigned long long first;  // the position of the head's first score
-  Philox words;
+  Stream words;
 
   __device__ __forceinline__ Dropout(const Problem<T>& p, int head)
       : problem(p), first(p.offset + static_cast<unsigned long long>(head) * p.rows * p.keys), words{p.seed} {}

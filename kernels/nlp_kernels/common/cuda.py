@@ -91,7 +91,9 @@ def on_device(values: np.ndarray, device: int | None) -> Any:
     cupy, waiting = import_module("cupy"), _waiting.get()
     if waiting is None:
         return cupy.asarray(values)
-    waiting.append((cupy.empty(values.shape, values.dtype), values))
+    with cupy.cuda.using_allocator(cupy.get_default_memory_pool().malloc):
+        # not from the graph's memory: what was there before, earlier in the graph, is written again at each replay
+        waiting.append((cupy.empty(values.shape, values.dtype), values))
     return waiting[-1][0]
 
 

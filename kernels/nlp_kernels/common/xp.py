@@ -119,7 +119,10 @@ def dropout_mask(like: Array, p: float, seed: int, offset: int, shape: tuple[int
 
     A pure function: entry i is decided by Philox(seed, offset + i), the same on every backend.
     """
-    xp, keep = array_namespace(like), keep_mask(p, seed, offset, shape)
+    xp = array_namespace(like)
+    if library(xp) == "cupy":
+        return import_module("nlp_kernels.common.mask").keep_mask(like, p, seed, offset, shape)
+    keep = keep_mask(p, seed, offset, shape)
     return xp.asarray(keep) if library(xp) == "jax" else xp.asarray(keep, device=like.device)
 
 
