@@ -81,7 +81,7 @@ def main(name: str, argv: list[str] | None = None) -> dict[str, dict]:
 
 def _begin(subject: Subject, args: argparse.Namespace) -> Session:
     start = time.perf_counter()
-    random = inputs.Random(drawn=1001) if args.quick else inputs.Random()
+    random = inputs.Random(1001 if args.quick else inputs.DRAWN)
     take = partial(random.standard_normal, dtype=args.dtype)
     clock = Clock(take, idle=args.quick)
     above = {} if args.quick else roofs(clock, take, clock.memory)
