@@ -14,7 +14,7 @@ from nlp_kernels.simulator import SimulatorMissingError, build
 
 from benchmarks import __main__ as all_benchmarks
 from benchmarks import compare, hot_path
-from benchmarks.gpu import clock, command, inputs, measure, passes, peers, report, verdicts
+from benchmarks.gpu import clock, command, inputs, measure, passes, peers, report, roofs, verdicts
 
 try:
     build.compiler(), build.headers()
@@ -43,9 +43,11 @@ def small(monkeypatch):
     """Everything but --quick at the sizes of --quick: what is saved, in little time."""
     monkeypatch.setattr(measure, "Clock", lambda take, idle: clock.Clock(take, idle=True))
     monkeypatch.setattr(measure, "roofs", lambda *given: ROOFS)
-    monkeypatch.setattr(inputs, "sets", lambda *given: 2)
+    monkeypatch.setattr(inputs, "sets", lambda *given: 1)
     monkeypatch.setattr(inputs, "DRAWN", 101)
-    monkeypatch.setattr(measure, "MOST", 3)
+    monkeypatch.setattr(measure, "MOST", 2)
+    monkeypatch.setattr(clock, "WARM", 0)
+    monkeypatch.setattr(measure, "COMPILE_S", np.inf)  # it takes seconds
     for name in passes.known():
         subject = passes.subject(name)
         benchmark = replace(subject.benchmark, sizes=subject.benchmark.quick)
@@ -135,6 +137,7 @@ def test_torch_compile_shares_one_function_among_the_passes(small, monkeypatch):
         return compile_(function, dynamic=dynamic, backend="aot_eager")
 
     monkeypatch.setattr(torch, "compile", eagerly)
+    monkeypatch.setattr(measure, "COMPILE_S", 0.0)
     with config.patch(donated_buffer=True):
         rows = hot_path.main(SimpleNamespace(name="layer_norm"), ["--device", "cuda", "--peers", "compile"])
     assert all(row["compile"]["compile_s"] > 0 for row in rows.values())
@@ -165,20 +168,21 @@ def test_rounds_shrink_with_the_time_and_torch_compile_goes_first(small, monkeyp
         return timed(candidates, **bounds)
 
     monkeypatch.setattr(measure, "interleaved", watched)
+    monkeypatch.setattr(measure, "COMPILE_S", 1e-9)
     session = hot_path.main(SimpleNamespace(name="softmax"), ["--device", "cuda", "--minutes", "0"])
     assert set(spans) == {0.0}
-    assert all(row["cuda"]["runs"] == 3 for row in session.values())
+    assert all(row["cuda"]["runs"] == 2 for row in session.values())
     assert all("compile" not in row for row in session.values())
 
 
 def test_one_command_measures_all_and_writes_the_page(small, card, monkeypatch, capsys):
     ran = []
 
-    def measured(command, check, timeout):
-        ran.append(command[2:])
-        hot_path.main(SimpleNamespace(name=command[2].removeprefix("benchmarks.")), command[3:])
+    def measured(line, check, timeout):
+        ran.append(line[2:])
+        hot_path.main(SimpleNamespace(name=line[2].removeprefix("benchmarks.")), line[3:])
 
-    monkeypatch.setattr(subprocess, "run", measured)
+    monkeypatch.setattr(command, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": measured}))
     all_benchmarks.main(["--device", "cuda", "--minutes", "3"])
     assert [name for name, *_ in ran] == [f"benchmarks.{name}" for name in command.hot_paths()]
     data = json.loads((card / "softmax.json").read_text())
@@ -186,7 +190,7 @@ def test_one_command_measures_all_and_writes_the_page(small, card, monkeypatch, 
     assert data["processor"] == "stand-in for a GPU"
     assert len(data["rows"]) == 4
     row, work = data["rows"]["(3, 7), forward"], data["works"]["(3, 7), forward"]
-    assert (work["bytes"], work["flops"], work["calls"]) == (2 * 3 * 7 * 4, 5 * 3 * 7, 2)
+    assert (work["bytes"], work["flops"], work["calls"]) == (2 * 3 * 7 * 4, 5 * 3 * 7, 1)
 
     page = (card / "README.md").read_text()
     best = min(row[who]["median_us"] for who in verdicts.COPIES)
@@ -196,6 +200,21 @@ def test_one_command_measures_all_and_writes_the_page(small, card, monkeypatch, 
     assert (card / "roofline.png").stat().st_size > 10_000
     assert "torch.compile" in page  # a bar on it, and whether it was there
     assert page == report.page(report.measured(card))
+
+
+def test_the_clock_and_the_roofs_of_a_whole_run(small, card, standin_cupy, monkeypatch):
+    runtime = standin_cupy.cuda.runtime
+    properties = {**runtime.getDeviceProperties(0), "l2CacheSize": 1000}
+    monkeypatch.setattr(runtime, "getDeviceProperties", lambda device: properties)
+    monkeypatch.setattr(measure, "Clock", clock.Clock)
+    monkeypatch.setattr(clock, "LONGEST", 1e-4)
+    monkeypatch.setattr(roofs, "BYTES", 1 << 12)
+    monkeypatch.setattr(measure, "roofs", lambda *given: roofs.roofs(*given, windows=1, turns=2))
+    hot_path.main(SimpleNamespace(name="softmax"), ["--device", "cuda"])
+    data = json.loads((card / "softmax.json").read_text())
+    assert data["roofs"].keys() == ROOFS.keys()
+    assert all(rate > 0 for rate in data["roofs"].values())
+    assert data["cache_bytes"] == 1000
 
 
 def test_a_run_that_is_cut_off_keeps_its_rows(small, card, monkeypatch):
@@ -218,22 +237,22 @@ def test_a_run_that_is_cut_off_keeps_its_rows(small, card, monkeypatch):
 
 
 def test_parts_and_other_peers_are_not_saved(small, card):
-    for options in (["--only", "forward"], ["--peers"]):
-        hot_path.main(SimpleNamespace(name="softmax"), ["--device", "cuda", *options])
+    for options in (["--only", "(3, 7), forward"], ["--peers"]):
+        hot_path.main(SimpleNamespace(name="layer_norm"), ["--device", "cuda", *options])
     assert not card.exists()
-    hot_path.main(SimpleNamespace(name="softmax"), ["--device", "cuda", "--dtype", "float64"])
-    assert [path.name for path in card.iterdir()] == ["softmax-float64.json"]
+    hot_path.main(SimpleNamespace(name="layer_norm"), ["--device", "cuda", "--dtype", "float64"])
+    assert [path.name for path in card.iterdir()] == ["layer_norm-float64.json"]
 
 
 def test_the_processes_have_their_share_of_the_time_and_one_may_fail(monkeypatch, capsys):
     ran = []
 
-    def fails_once(command, check, timeout):
-        ran.append((command[2], timeout))
+    def fails_once(line, check, timeout):
+        ran.append((line[2], timeout))
         if len(ran) == 1:
-            raise subprocess.CalledProcessError(1, command)
+            raise subprocess.CalledProcessError(1, line)
 
-    monkeypatch.setattr(subprocess, "run", fails_once)
+    monkeypatch.setattr(command, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": fails_once}))
     monkeypatch.setattr(command, "hot_paths", lambda: ("adamw", "softmax"))
     with pytest.raises(SystemExit, match="failed: adamw"):
         all_benchmarks.main(["--device", "cuda", "--minutes", "2"])

@@ -24,7 +24,7 @@ def test_what_a_window_does_and_when(standin_cupy, monkeypatch):
     monkeypatch.setattr(event, "done", property(lambda self: not waited))
     card = {**runtime.getDeviceProperties(0), "l2CacheSize": 1000}
     monkeypatch.setattr(runtime, "getDeviceProperties", lambda device: card)
-    watch = clock.Clock(inputs.Random(drawn=9).take)
+    watch = clock.Clock(inputs.Random(9).take)
     assert watch.filling.nbytes == 2000
     launches.clear()
     calls = clock.Calls(watch, [lambda: launches.append("call")] * 3)
@@ -55,7 +55,7 @@ def test_medians_of_the_host_are_a_calls():
 @pytest.mark.parametrize("nbytes", [1000, 32, 1 << 20])
 def test_ceilings_move_as_many_bytes(standin_cupy, nbytes):
     copied = [standin_cupy.copyto, ceilings.copy_to, ceilings.sums]
-    calls = ceilings.calls(inputs.Random(drawn=99).take, nbytes, 3, "read")
+    calls = ceilings.calls(inputs.Random(99).take, nbytes, 3, "read")
     assert set(calls) == {*verdicts.COPIES, "read", "empty"}
     seen = set()
     for who, each in calls.items():
@@ -69,7 +69,7 @@ def test_ceilings_move_as_many_bytes(standin_cupy, nbytes):
 
 
 def test_inputs_are_random_and_differ_between_sets(standin_cupy):
-    random = inputs.Random(drawn=1001)
+    random = inputs.Random(1001)
     benchmark = passes.subject("cross_entropy").benchmark
     first, second = (inputs.work(benchmark, random, "float32", (40, 100)).arrays for _ in range(2))
     for name, x in first.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from nlp_kernels import adamw
 
@@ -54,7 +55,7 @@ def torch(torch, **arrays):
 
 def work(rng, dtype, *shapes):
     """One tensor of each number of parameters: reads θ, g, m and v, writes θ, m and v."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for i, N in enumerate(shapes):
         arrays |= {f"{name}{i}": rng.standard_normal(N, dtype) for name in NAMES}
         arrays[f"v{i}"] **= 2

@@ -17,7 +17,7 @@ DRAWN = (1 << 22) - 3  # numbers drawn on the host; an odd number, so that no tw
 class Random:
     """A NumPy generator whose normal numbers are on the device: few are drawn, and repeated from another place."""
 
-    def __init__(self, seed: int = 0, drawn: int = DRAWN):
+    def __init__(self, drawn: int, seed: int = 0):
         self.cupy = import_module("cupy")
         self.host = np.random.default_rng(seed)
         self.drawn = self.host.standard_normal(drawn)

@@ -81,7 +81,7 @@ def main(name: str, argv: list[str] | None = None) -> dict[str, dict]:
 
 def _begin(subject: Subject, args: argparse.Namespace) -> Session:
     start = time.perf_counter()
-    random = inputs.Random(drawn=1001) if args.quick else inputs.Random()
+    random = inputs.Random(1001 if args.quick else inputs.DRAWN)
     take = partial(random.standard_normal, dtype=args.dtype)
     clock = Clock(take, idle=args.quick)
     above = {} if args.quick else roofs(clock, take, clock.memory)
@@ -152,15 +152,15 @@ def _wanted(session: Session, row: Row, seconds: float) -> tuple[str, ...]:
     """The peers that there is time for."""
     args = session.args
     wanted = tuple(peers.PEERS) if args.peers is None else tuple(args.peers)
-    if "compile" not in wanted or (seconds >= COMPILE_S and not args.quick):
+    if seconds >= COMPILE_S and not args.quick:
         return wanted
-    if not args.quick:
+    if "compile" in wanted and row.pass_.compiled and not args.quick:
         session.found.left_out(row.label, "compile", "the time is nearly spent")
     return tuple(who for who in wanted if who != "compile")
 
 
 def _ceilings(session: Session, row: Row, nbytes: int) -> list[Timed]:
-    found = []
+    found: list[Timed] = []
     for who, calls in ceilings.calls(session.take, nbytes, len(row.works), row.pass_.ceiling).items():
         timer = Calls(session.clock, calls)
         timer.warm_up()

@@ -27,7 +27,7 @@ def measured(folder: Path) -> dict[str, dict]:
 
 def bars(measured: dict[str, dict]) -> list[tuple[str, ...]]:
     """The header first; one line for each bar: what was measured, what was wanted, whether it is held."""
-    table = [("", "work", "against", "wanted", "measured, median (quartiles)", "")]
+    table: list[tuple[str, ...]] = [("", "work", "against", "wanted", "measured, median (quartiles)", "")]
     for name, data in measured.items():
         for v in data["verdicts"]:
             share = v["against"] in ("copy", "read")
