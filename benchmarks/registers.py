@@ -1,17 +1,21 @@
 """What the compiler makes of every CUDA kernel, as a table: `python -m benchmarks.registers [HOT_PATH …]`.
 
-Writes benchmarks/results/registers/<hot path>.md; the tests compile the kernels again and compare.
+Writes benchmarks/results/registers/<hot path>.md, and refuses spills. The tests ask that each table is of the source
+as it is, by its digest, and compile some of it again; with another compiler than the table's, all of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from nlp_kernels import dispatch
+from nlp_kernels.simulator import translate
 
 from benchmarks.nvrtc import ARCHITECTURES, Usage, compile_source, version
 
@@ -20,7 +24,7 @@ DTYPES = ("float32", "float64", "bfloat16")
 HEADING = """# Registers of the CUDA kernels of {hot_path}
 
 Registers a thread, as NVRTC {version} gives them; – where blocks cannot share a row. No kernel spills or has a stack.
-`{command}` writes this table, and the tests compare it.
+`{command}` writes this table, and the tests compare it. Digest of the source: {digest}.
 
 | kernel | {columns} |
 |---|{rule}|
@@ -45,6 +49,14 @@ def compiled(hot_path: str, dtype: str, architecture: str, *, disassemble: bool 
     return compile_source(source.code, source.options(dtype), names, architecture, disassemble=disassemble)
 
 
+def digest(hot_path: str) -> str:
+    """Of all that the compiler is given but comments and the version of the compiler."""
+    source = import_module(f"nlp_kernels.{hot_path}.cuda").SOURCE
+    code = re.sub(r'^#line.*|"/.*?"|\s+$', "", translate.flatten(source.code, []), flags=re.MULTILINE)
+    given = [code.strip(), *source.names("float32"), *(o for o in source.options("float32") if not o.startswith("-I"))]
+    return hashlib.sha256("\n".join(given).encode()).hexdigest()[:16]
+
+
 def readable(name: str) -> str:
     """A name expression with its quotients computed: `softmax_forward<float, 32, 8, 4>`."""
     name = re.sub(r"arithmetic<(\w+)>", lambda m: m[1].replace("__nv_bfloat16", "float"), name)
@@ -58,21 +70,32 @@ def table(hot_path: str) -> str:
     for dtype in dtypes(hot_path):
         for architecture in ARCHITECTURES:
             for name, usage in compiled(hot_path, dtype, architecture).items():
+                if usage.spills or usage.stack:
+                    raise SystemExit(f"{name} on {architecture} spills or has a stack: {usage}")
                 rows.setdefault(readable(name), {})[architecture] = usage.registers
     command = f"python -m benchmarks.registers {hot_path}"
     columns, rule = " | ".join(ARCHITECTURES), "|".join("---:" for _ in ARCHITECTURES)
-    heading = HEADING.format(hot_path=hot_path, version=version(), command=command, columns=columns, rule=rule)
+    heading = HEADING.format(hot_path=hot_path, version=version(), command=command, columns=columns, rule=rule, digest=digest(hot_path))
     return heading + "".join(
         f"| `{name}` | {' | '.join(str(found.get(a, '–')) for a in ARCHITECTURES)} |\n"
         for name, found in sorted(rows.items(), key=_by_kernel)
     )
 
 
-def written(hot_path: str) -> tuple[str, dict[tuple[str, str], int]]:
-    """The version of NVRTC and the registers by kernel and architecture, from the table that was written."""
+@dataclass(frozen=True)
+class Written:
+    """A table that was written."""
+
+    version: str  # of NVRTC
+    digest: str
+    registers: dict[tuple[str, str], int]  # by kernel and architecture
+
+
+def written(hot_path: str) -> Written:
+    """The table of a hot path."""
     text = (FOLDER / f"{hot_path}.md").read_text()
-    said = re.search(r"NVRTC ([\d.]+\d)", text)
-    return said[1] if said else "", dict(_cells(text))
+    said = re.search(r"NVRTC ([\d.]+\d).*?Digest of the source: (\w+)", text, re.DOTALL)
+    return Written(said[1] if said else "", said[2] if said else "", dict(_cells(text)))
 
 
 def _cells(text: str) -> Iterator[tuple[tuple[str, str], int]]:
