@@ -31,11 +31,11 @@ PLANTED = {
         r"__shfl_xor_sync at common/rows.cuh:\d+: .*mask 0000ffff",
     ),
     "a load past the row": (
-        *(WARP, 1, 9, "if (c >= C) continue;\n    const auto", "const auto"),
+        *(WARP, 1, 9, "if (i * GROUP < C - t * WIDTH) vector =", "vector ="),
         r"out of bounds: .* reads x\[\d+\] at common/rows.cuh:\d+, but x has 9 elements",
     ),
     "a store past the row": (
-        *(WARP, 1, 9, "if (c >= C) continue;\n    Vector", "Vector"),
+        *(WARP, 1, 9, "if (i * GROUP >= C - t * WIDTH) continue;\n", ""),
         r"out of bounds: .* writes y\[\d+\] at common/rows.cuh:\d+, but y has 9 elements",
     ),
     "a row too many": (

@@ -201,11 +201,11 @@ def clusters(x: Any) -> bool:
     return type(x) is np.ndarray or int(x.device.compute_capability) >= 90
 
 
-def blocks(x: Any, needed: int, per_processor: int = 8) -> int:
+def blocks(x: Any, needed: int, per_processor: float = 8) -> int:
     """The size of a persistent grid: as many blocks as there is work for, or as the GPU runs at once."""
     if type(x) is np.ndarray:
         return min(needed, 3)  # few, so that small tests go round
-    return min(needed, processors(x) * per_processor)
+    return min(needed, max(1, int(processors(x) * per_processor)))
 
 
 def processors(x: Any) -> int:

@@ -36,6 +36,9 @@ PTX void copy_wait() {  // until at most the `newest` groups are open
   asm volatile("cp.async.wait_group %0;" ::"n"(newest) : "memory");
 }
 
+// What is there comes to the second-level cache; the thread does not wait for it.
+PTX void prefetch(const void* global) { asm volatile("prefetch.global.L2 [%0];" ::"l"(global)); }
+
 // Barrier `id` (1 to 15) for some warps of the block: wait for all `threads`, or only count as one of them.
 PTX void barrier_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 PTX void barrier_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }

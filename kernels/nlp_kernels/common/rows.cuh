@@ -44,7 +44,7 @@ __device__ __forceinline__ T infinity() {
 }
 
 template <typename T, int WIDTH>
-struct alignas(sizeof(T) * WIDTH) Vector {
+struct alignas(sizeof(T) * WIDTH < 16 ? sizeof(T) * WIDTH : 16) Vector {  // larger ones take several accesses
   T v[WIDTH];
 };
 
@@ -113,19 +113,19 @@ template <int GROUP, int ITEMS, int WIDTH, typename F>
 __device__ __forceinline__ void for_items(int t, int C, F f) {
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
-    const int c = (i / WIDTH * GROUP + t) * WIDTH + i % WIDTH;
-    if (c < C) f(i, c);
+    const int at = i / WIDTH * WIDTH * GROUP;
+    if (at < C - t * WIDTH) f(i, t * WIDTH + at + i % WIDTH);
   }
 }
 
-// A row to registers; WIDTH divides C, and the row's address is a multiple of WIDTH values.
+// A row to registers, zeros beyond its end; WIDTH divides C, and the row's address is a multiple of WIDTH values. (A
+// register that is sometimes left as it was stays occupied from row to row.)
 template <int GROUP, int ITEMS, int WIDTH, typename T, typename S>
 __device__ __forceinline__ void load_row(T (&v)[ITEMS], const S* row /* (C,) */, int t, int C) {
 #pragma unroll
   for (int i = 0; i < ITEMS; i += WIDTH) {
-    const int c = (i / WIDTH * GROUP + t) * WIDTH;
-    if (c >= C) continue;
-    const auto vector = *reinterpret_cast<const Vector<S, WIDTH>*>(row + c);
+    Vector<S, WIDTH> vector{};
+    if (i * GROUP < C - t * WIDTH) vector = *reinterpret_cast<const Vector<S, WIDTH>*>(row + t * WIDTH + i * GROUP);
 #pragma unroll
     for (int j = 0; j < WIDTH; j++) v[i + j] = static_cast<T>(vector.v[j]);
   }
@@ -135,12 +135,11 @@ template <int GROUP, int ITEMS, int WIDTH, typename T, typename S>
 __device__ __forceinline__ void store_row(S* row /* (C,) */, const T (&v)[ITEMS], int t, int C) {
 #pragma unroll
   for (int i = 0; i < ITEMS; i += WIDTH) {
-    const int c = (i / WIDTH * GROUP + t) * WIDTH;
-    if (c >= C) continue;
+    if (i * GROUP >= C - t * WIDTH) continue;
     Vector<S, WIDTH> vector;
 #pragma unroll
     for (int j = 0; j < WIDTH; j++) vector.v[j] = static_cast<S>(v[i + j]);
-    *reinterpret_cast<Vector<S, WIDTH>*>(row + c) = vector;
+    *reinterpret_cast<Vector<S, WIDTH>*>(row + t * WIDTH + i * GROUP) = vector;
   }
 }
 
@@ -148,6 +147,7 @@ __device__ __forceinline__ void store_row(S* row /* (C,) */, const T (&v)[ITEMS]
 template <int GROUP, typename F>
 __device__ __forceinline__ void for_rows(long long N, F f) {
   if constexpr (GROUP > largest_block) {
+    ptx::cluster_sync();  // the others' shared memory is there when they have started
     for (long long n = blockIdx.x / cluster_of<GROUP>; n < N; n += gridDim.x / cluster_of<GROUP>) f(n);
   } else {
     const long long groups = blockDim.x / GROUP;

@@ -15,6 +15,8 @@ inline void copy_commit() { simulator::copy_commit(); }
 template <int newest>
 inline void copy_wait() { simulator::copy_wait(newest); }
 
+inline void prefetch(const void* global) { static_cast<void>(*static_cast<const volatile char*>(global)); }
+
 inline void barrier_sync(int id, int threads, SIMULATOR_SITE) {
   simulator::barrier(id, static_cast<unsigned>(threads), false, SIMULATOR_HERE("barrier_sync"));
 }
