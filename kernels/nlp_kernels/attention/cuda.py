@@ -30,7 +30,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     (B, H, T, D), Dv = q.shape, v.shape[3]
     memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1))  # heads side by side: joining them is a view
     o = memory.transpose(0, 2, 1, 3)
-    if o.size:
+    if lse.size:
         head = _head(max(D, Dv))
         tile, text = (256 // q.itemsize, LARGE) if head <= 64 else (32, SMALL)
         q, k, v = map(_ascending, (q, k, v))

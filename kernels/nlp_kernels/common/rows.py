@@ -41,7 +41,7 @@ class Plan:
     def grid(self, x: Any) -> tuple[int]:
         """The blocks for the rows of x."""
         needed = -(-x.shape[0] * self.group // self.block[0])
-        return (-(-blocks(x, needed) // self.cluster) * self.cluster,)
+        return (max(1, blocks(x, needed) // self.cluster) * self.cluster,)
 
 
 # (threads, bytes of registers), the shortest rows first; for kernels that hold one array of the row, and for two
