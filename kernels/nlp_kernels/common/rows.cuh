@@ -34,9 +34,9 @@ template <typename S>
 using arithmetic = typename Arithmetic<S>::Type;
 
 // Blocks that a processor shall have room for, where a thread holds so many numbers of a row: one computes while the
-// other waits for memory. (Told nothing, the compiler spills to fit more; numbers one by one need their addresses.)
-template <typename S, int VALUES, int WIDTH>
-constexpr int resident = VALUES * sizeof(arithmetic<S>) < (WIDTH == 1 ? 64 : 128) ? 2 : 1;
+// other waits for memory. Asked for two where much is held, the compiler spills on Blackwell; Hopper has room anyway.
+template <typename S, int VALUES>
+constexpr int resident = VALUES * sizeof(arithmetic<S>) < 64 ? 2 : 1;
 
 template <typename T>
 __device__ __forceinline__ T infinity() {

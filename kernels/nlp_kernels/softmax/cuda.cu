@@ -18,7 +18,7 @@ struct Mask {
 };
 
 template <typename S, int GROUP, int ITEMS, int WIDTH>
-__global__ void __launch_bounds__(block_of<GROUP>, resident<S, ITEMS, WIDTH>) __cluster_dims__(cluster_of<GROUP>)
+__global__ void __launch_bounds__(block_of<GROUP>, resident<S, ITEMS>) __cluster_dims__(cluster_of<GROUP>)
     softmax_forward(S* __restrict__ y /* (N, C) */, const S* __restrict__ x /* (N, C) */, const bool* keep,
                     int keep_row, int keep_column, long long N, int C, arithmetic<S> scale, bool log_) {
   using T = arithmetic<S>;
@@ -78,7 +78,7 @@ __device__ __forceinline__ T gradient(T dy, T y, T sum, T scale, bool log_) {
 }
 
 template <typename S, int GROUP, int ITEMS, int WIDTH>
-__global__ void __launch_bounds__(block_of<GROUP>, resident<S, 2 * ITEMS, WIDTH>) __cluster_dims__(cluster_of<GROUP>)
+__global__ void __launch_bounds__(block_of<GROUP>, resident<S, 2 * ITEMS>) __cluster_dims__(cluster_of<GROUP>)
     softmax_backward(S* __restrict__ dx /* (N, C) */, const S* __restrict__ dy /* (N, C) */,
                      const S* __restrict__ y /* (N, C) */, const bool* keep, int keep_row, int keep_column, long long N,
                      int C, arithmetic<S> scale, bool log_) {
