@@ -38,17 +38,17 @@ PTX void barrier_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;"
 //
 // 1, 2 or 4 pieces from shared memory: lane 8 i + r gives the address of row r of piece i, a multiple of 16 bytes; or
 // each piece transposed: lane l then has column l / 4, rows 2 (l % 4) and the next (sm_75).
-#define LDMATRIX(TRANSPOSED)                                                                                 \
-  static_assert(count == 1 || count == 2 || count == 4, "ldmatrix loads 1, 2 or 4 matrices");                \
-  const unsigned address = shared_address(row);                                                              \
-  if constexpr (count == 1)                                                                                  \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x1" TRANSPOSED ".shared.b16 {%0}, [%1];"                        \
-                 : "=r"(r[0]) : "r"(address) : "memory");                                                    \
-  if constexpr (count == 2)                                                                                  \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2" TRANSPOSED ".shared.b16 {%0, %1}, [%2];"                    \
-                 : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");                                        \
-  if constexpr (count == 4)                                                                                  \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4" TRANSPOSED ".shared.b16 {%0, %1, %2, %3}, [%4];"            \
+#define LDMATRIX(TRANSPOSED) \
+  static_assert(count == 1 || count == 2 || count == 4, "ldmatrix loads 1, 2 or 4 matrices"); \
+  const unsigned address = shared_address(row); \
+  if constexpr (count == 1) \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1" TRANSPOSED ".shared.b16 {%0}, [%1];" \
+                 : "=r"(r[0]) : "r"(address) : "memory"); \
+  if constexpr (count == 2) \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2" TRANSPOSED ".shared.b16 {%0, %1}, [%2];" \
+                 : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory"); \
+  if constexpr (count == 4) \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4" TRANSPOSED ".shared.b16 {%0, %1, %2, %3}, [%4];" \
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 template <int count>
 PTX void ldmatrix(unsigned (&r)[count], const void* row) { LDMATRIX("") }

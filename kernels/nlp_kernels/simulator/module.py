@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nlp_kernels.simulator import build, translate
+from nlp_kernels.simulator import build, tensor_map, translate
 from nlp_kernels.simulator.errors import SimulatorError
 from nlp_kernels.simulator.order import current_order
 
@@ -150,8 +150,10 @@ class RawKernel:
     def _argument(self, i, a):
         """What the kernel is given: an address, or the bytes of a value."""
         name, kind = self.signature.parameters[i], self._entry.kinds[i : i + 1]
-        if kind == b"v":
+        if kind in (b"v", b"t"):
             value = np.asarray(a)
+            if kind == b"t" and value.dtype != tensor_map.TENSOR_MAP:
+                raise SimulatorError(f"{self.name}: {name} is {value.dtype}, expected what tensor_map() returns")
             if value.size != 1 or value.nbytes != self._entry.bytes[i]:
                 raise SimulatorError(
                     f"{self.name}: {name} is {value.dtype} of {value.nbytes} bytes, the kernel takes "
@@ -175,26 +177,28 @@ class RawKernel:
 
     def _arrays(self, args):
         """The memory of the arguments, what overlaps as one; and which of them each argument is in."""
-        given = sorted(
-            (a.ctypes.data, i, a) for i, a in enumerate(args) if isinstance(a, np.ndarray) and self._points(i)
-        )
+        given = sorted((*self._memory(i, a), i) for i, a in enumerate(args) if self._points(i, a))
         found: list[_Array] = []
         ends: list[int] = []
         array_of = [-1] * len(args)
-        for start, i, a in given:
+        for start, nbytes, item, i in given:
             name = self.signature.parameters[i]
-            if found and start < ends[-1] and a.nbytes:
-                ends[-1] = max(ends[-1], start + a.nbytes)
+            if found and start < ends[-1] and nbytes:
+                ends[-1] = max(ends[-1], start + nbytes)
                 found[-1].bytes = ends[-1] - found[-1].host
                 found[-1].name += b"=" + name.encode()
             else:
-                found.append(_Array(start, a.nbytes, a.itemsize, name.encode()))
-                ends.append(start + a.nbytes)
+                found.append(_Array(start, nbytes, item, name.encode()))
+                ends.append(start + nbytes)
             array_of[i] = len(found) - 1
         return found, array_of
 
-    def _points(self, i):
-        return self._entry.kinds[i : i + 1] != b"v"
+    def _points(self, i, a):
+        return isinstance(a, np.ndarray) and self._entry.kinds[i : i + 1] != b"v"
+
+    def _memory(self, i, a):
+        """(address, bytes, bytes of an item) of an array, or of what a tensor map describes."""
+        return tensor_map.memory(a) if self._entry.kinds[i : i + 1] == b"t" else (a.ctypes.data, a.nbytes, a.itemsize)
 
     def _readable(self, message):
         offsets = [int(x, 16) for x in re.findall(r"<pc ([0-9a-f]+)>", message)]
