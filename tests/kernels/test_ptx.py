@@ -1,6 +1,7 @@
 """The wrappers of inline PTX compile for a GPU, to the instructions that they are meant to be."""
 
 import functools
+from pathlib import Path
 
 import pytest
 from nlp_kernels.dispatch import ROOT
@@ -137,3 +138,15 @@ def test_wrappers_of_hopper(wrapper):
 @pytest.mark.parametrize("wrapper", WGMMA)
 def test_wgmma_of_every_size(wrapper):
     assert_becomes("wgmma.cuh", "sm_90a", WGMMA, wrapper)
+
+
+@pytest.mark.parametrize("k_first", ["false", "true"])
+def test_a_pipeline_of_them(k_first):
+    """The kernel whose bugs test_pipelines.py plants compiles without spills, and uses what it is meant to."""
+    code = (Path(__file__).parent / "pipelines" / "gemm.cu").read_text()
+    name = f"gemm<{k_first}, 4>"
+    usage = compile_source(code, OPTIONS, (name,), "sm_90a", disassemble=True)[name]
+    assert not usage.spills
+    assert not usage.stack
+    for expected in ("HGMMA.64x64x16.F32.BF16", "UTMALDG.2D", "UTMASTG.2D", "STSM.16.M88.4", "USETMAXREG"):
+        assert any(i.startswith(expected) for i in usage.instructions), f"no {expected} in {sorted(usage.instructions)}"

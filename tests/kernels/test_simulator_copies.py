@@ -184,7 +184,8 @@ def test_bulk_stores_and_sums(order):
 
 # Each block of a cluster loads half a tile for both; a slot is free when both have read it
 MULTICAST = """#include "hopper.cuh"
-extern "C" __global__ void __cluster_dims__(2, 1, 1) kernel(const __grid_constant__ ptx::TensorMap map, float* y, int n) {
+extern "C" __global__ void __cluster_dims__(2, 1, 1)
+    kernel(const __grid_constant__ ptx::TensorMap map, float* y, int n) {
   __shared__ alignas(128) float tile[16][32];
   __shared__ ptx::mbarrier full, empty;
   const int rank = ptx::cluster_rank(), t = threadIdx.x;

@@ -1,7 +1,7 @@
-"""Tensor maps: how the copy engine (TMA) of sm_90 finds an array and its tiles; for CuPy's arrays, and NumPy's simulated.
+"""Tensor maps: how the copy engine (TMA) of sm_90 finds an array of CuPy, or a simulated one of NumPy, and its tiles.
 
-A kernel takes one as `const __grid_constant__ ptx::TensorMap` (common/hopper.cuh); the launcher passes what `tensor_map`
-returns, and keeps the array. In the kernel, coordinates come innermost first: {column, row}.
+A kernel takes one as `const __grid_constant__ ptx::TensorMap` (common/hopper.cuh); the launcher passes what
+`tensor_map` returns, and keeps the array. In the kernel, coordinates come innermost first: {column, row}.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _OPAQUE = np.dtype([("opaque", "u8", 16)])
 def tensor_map(x: Any, box: tuple[int, ...], *, swizzle: int = 128) -> np.ndarray:
     """The 128 bytes that describe x, of 1 to 5 axes, and a tile of it: (…, R, C), box (…, r, c) -> one structure.
 
-    swizzle: the bytes of a tile's row whose 16-byte pieces are exchanged: 0, 32, 64 or 128; c · itemsize is at most that.
-    Rows may lie apart, the last axis not. Raises ShapeError or DtypeError where the copy engine cannot read x so.
+    swizzle: the bytes of a tile's row whose 16-byte pieces are exchanged, 0, 32, 64 or 128; c · itemsize is at most
+    that. Rows may lie apart, numbers of a row not. Raises ShapeError or DtypeError where the copy engine cannot.
     """
     _check(x, box, swizzle)
     if type(x) is np.ndarray:

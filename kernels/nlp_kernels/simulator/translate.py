@@ -56,7 +56,7 @@ def _pieces(code: str, name: str, folders: list[Path], seen: set[Path]) -> Itera
         if header not in seen:
             seen.add(header)
             yield from _pieces(header.read_text(), str(header), [header.parent, *folders[1:]], seen)
-            yield f'\n#line {line} "{name}"'
+            yield f'\n#line {line + 1} "{name}"'
     yield code[at:]
 
 

@@ -24,6 +24,8 @@ struct Mbarrier {  // see mbarriers.h
   const Fiber* by = nullptr;                // who initialised it
   uint32_t clock = 0, agent = 0;            // when; the copies that arrive at it
   bool fenced = false;                      // whether the copy engine and other blocks see the initialisation
+  unsigned copies = 0, waited = 0;          // phases up to the last with a copy, and up to the last waited for
+  const void* last_copy = nullptr;          // its place
   Known arriving, released;                 // what those that have arrived in this phase, and in earlier ones, know
   std::vector<Fiber*> waiting;
 };

@@ -75,6 +75,7 @@ inline void begin_load(char* to, unsigned bytes, Mbarrier& m, const Site& site, 
   check_fenced(m, "the copy engine", site);
   const void* place = place_of(site);
   uint32_t clock = m.phase + 1;
+  m.copies = clock, m.last_copy = place;
   access_shared(to, bytes, Access::store, place, {current, m.agent, clock});
   Block* block = block_of_arena(to);
   size_t offset = (to - arenas) % arena_bytes;
@@ -228,10 +229,10 @@ inline void check_stores() {
 // A block's last thread returns.
 inline void check_loads() {
   if (current->block->finished < current->block->fibers.size()) return;
-  for (const Load& load : launch.loads)
-    if (load.block == current->block)
-      fail("unfinished copy: %s is the last of its block to return, and nobody has waited for %s",
-           describe(current).c_str(), describe_code(load.place).c_str());
+  for (auto& [offset, m] : current->block->mbarriers)
+    if (m.copies > m.waited)
+      fail("unfinished copy: %s is the last of its block to return, and nobody has waited for %s, by %s",
+           describe(current).c_str(), describe_code(m.last_copy).c_str(), name(m).c_str());
 }
 
 }  // namespace simulator

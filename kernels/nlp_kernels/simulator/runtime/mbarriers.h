@@ -129,7 +129,10 @@ inline void arrive_bytes(Mbarrier& m, unsigned bytes, uint32_t clock) {
 
 inline bool is_complete(const Mbarrier& m, unsigned parity) { return (m.phase & 1) != (parity & 1); }
 
-inline void acquire(const Mbarrier& m) { current->known = merged(m.released, current->known); }
+inline void acquire(Mbarrier& m) {
+  current->known = merged(m.released, current->known);
+  m.waited = m.phase;
+}
 
 inline Mbarrier& own_mbarrier(void* barrier, const Site& site) {
   Mbarrier& m = find_mbarrier(barrier, site);

@@ -108,12 +108,20 @@ inline Place place_in_shared(const char* address, size_t bytes, Access kind, con
   return place;
 }
 
+inline std::string describe_load(const Block* block, size_t offset) {
+  for (const Load& load : launch.loads)
+    if (load.block == block && load.offset <= offset && offset < load.offset + load.bytes)
+      return ", that of " + describe_code(load.place);
+  return "";
+}
+
 inline void check_bytes(const Place& place, size_t bytes, Access kind, const void* pc) {
   for (size_t i = place.offset; i < place.offset + bytes; i++) {
     Byte& byte = place.block->bytes[i];
     if (byte == Byte::arriving)
-      fail("unfinished copy: %s %s %s at %s before the asynchronous copy to it was waited for",
-           describe(current).c_str(), verb(kind), place.name(i).c_str(), describe_code(pc).c_str());
+      fail("unfinished copy: %s %s %s at %s before the asynchronous copy to it was waited for%s",
+           describe(current).c_str(), verb(kind), place.name(i).c_str(), describe_code(pc).c_str(),
+           describe_load(place.block, i).c_str());
     if (byte == Byte::mbarrier)
       fail("%s %s %s at %s, which is an mbarrier: only the functions of mbarriers may", describe(current).c_str(),
            verb(kind), place.name(i).c_str(), describe_code(pc).c_str());

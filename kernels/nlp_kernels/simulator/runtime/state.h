@@ -111,7 +111,7 @@ struct Block {
   std::vector<Byte> bytes;
   std::vector<std::vector<Cell>> cells;  // of each shared variable
   std::map<size_t, Mbarrier> mbarriers;  // by offset in the arena
-  std::vector<Warpgroup> warpgroups;
+  std::deque<Warpgroup> warpgroups;
   unsigned free_registers = 0;
   std::vector<Fiber*> waiting_for_registers;
 };
