@@ -62,9 +62,7 @@ def test_the_driver_is_asked_once_for_each_array_and_tile(driver):
 
 def test_what_the_driver_refuses_is_said(driver):
     driver.status = 1
-    with pytest.raises(
-        ShapeError, match=r"driver refuses a tensor map \(error 1\): float32, innermost first sizes
-    ):
+    with pytest.raises(ShapeError, match=r"driver refuses a tensor map \(error 1\): float32, innermost first sizes"):
         tensor_map(OnGPU(np.zeros((8, 64), np.float32)), (8, 32))
 
 
