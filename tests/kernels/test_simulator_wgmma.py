@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nlp_kernels.dispatch import ROOT
-from nlp_kernels.simulator import ORDERS, RawModule, simulate
+from nlp_kernels.simulator import ORDERS, RawModule, SimulatorError, simulate
 from simulated import needs_simulator, run
 from test_simulator_copies import exchanged
 from test_simulator_matrices import bf16
@@ -143,3 +143,84 @@ def test_registers_are_handed_over(order):
     y = np.zeros(384, np.int32)
     run(REGISTERS, 1, 384, y, order=order, options=HOPPER)
     np.testing.assert_array_equal(y, np.arange(384))
+
+
+# O (64, 64) = sum over tiles of P V, P = bfloat16(Q Kᵀ) of 64 keys: the next tile's P is computed while O is added to
+CHAIN = """#include "wgmma.cuh"
+extern "C" __global__ void kernel(const unsigned short* Q, const unsigned short* K, const unsigned short* V, float* O,
+                                  int tiles) {
+  extern __shared__ __align__(1024) unsigned char memory[];  // Q, then the K and the V of every tile, swizzled
+  const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4;
+  auto numbers = reinterpret_cast<unsigned short*>(memory);
+  for (int i = t; i < 4096; i += 128) numbers[i] = Q[i];
+  for (int i = t; i < 4096 * tiles; i += 128) numbers[4096 + i] = K[i], numbers[4096 * (1 + tiles) + i] = V[i];
+  ptx::fence_proxy_async();
+  __syncthreads();
+  float s[32], o[32];
+  unsigned p[4][4];
+  const auto products = [&](int tile) {
+    const auto q = ptx::wgmma_descriptor<128>(memory, 16, 1024);
+    const auto k = ptx::wgmma_descriptor<128>(memory + 8192 * (1 + tile), 16, 1024);
+    for (int i = 0; i < 4; i++) ptx::wgmma(s, q + (32 * i >> 4), k + (32 * i >> 4), i > 0);
+    ptx::wgmma_commit();
+  };
+  const auto round = [&] {
+    for (int i = 0; i < 16; i++) p[i / 4][i % 4] = ptx::bf16_pair(s[2 * i], s[2 * i + 1]);
+  };
+  ptx::wgmma_fence();
+  products(0);
+  ptx::wgmma_wait<0>();
+  round();
+  for (int tile = 0; tile < tiles; tile++) {
+    ptx::wgmma_fence();
+    if (tile + 1 < tiles) products(tile + 1);
+    const auto v = ptx::wgmma_descriptor<128>(memory + 8192 * (1 + tiles + tile), 16, 1024);
+    for (int i = 0; i < 4; i++) ptx::wgmma<ptx::Major::mn>(o, p[i], v + (16 * 128 * i >> 4), tile + i > 0);
+    ptx::wgmma_commit();
+    if (tile + 1 < tiles) {
+      ptx::wgmma_wait<1>();
+      s[0] += 0;  // the next scores are there while O is under way
+      ptx::wgmma_wait<0>();
+      round();
+    }
+  }
+  ptx::wgmma_wait<0>();
+  for (int i = 0; i < 32; i++) O[(row + i / 2 % 2 * 8) * 64 + i / 4 * 8 + t % 4 * 2 + i % 2] = o[i];
+}"""
+
+
+def chain(code, tiles, order):
+    """(O of the kernel, what it should be)."""
+    (q, Q), (k, K), (v, V) = bf16((64, 64)), bf16((tiles, 64, 64), 1), bf16((tiles, 64, 64), 2)
+    tile = [exchanged(part, 128) for part in (q, *k, *v)]
+    of_k, of_v = np.concatenate(tile[1 : 1 + tiles]), np.concatenate(tile[1 + tiles :])
+    y = np.zeros((64, 64), np.float32)
+    memory = 8192 * (1 + 2 * tiles)
+    arguments = (a.view(np.uint16) for a in (tile[0], of_k, of_v))
+    run(code, 1, 128, *arguments, y, np.int32(tiles), order=order, shared_mem=memory, options=HOPPER)
+    bits = np.stack([Q @ part.T for part in K]).view(np.uint32)
+    P = ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
+    return y, sum(p @ part for p, part in zip(P, V, strict=True))
+
+
+@pytest.mark.parametrize("order", [*ORDERS, "reverse"])
+def test_products_of_products(order):
+    y, expected = chain(CHAIN, 3, order)
+    np.testing.assert_allclose(y, expected, rtol=2**-8, atol=0.2)  # a P may round the other way
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("      ptx::wgmma_wait<0>();\n      round", "      round", "writes register of A 0"),
+        ("      ptx::wgmma_wait<1>();\n", "", None),
+        ("ptx::wgmma_wait<1>();", "ptx::wgmma_wait<2>();", "reads accumulator 0"),
+    ],
+)
+def test_registers_in_use_are_not_touched(right, wrong, message):
+    assert right in CHAIN
+    code = CHAIN.replace(right, wrong)
+    if message is None:  # s is touched too early
+        code, message = code.replace(" += 0", " = 0"), "writes accumulator 0"
+    with pytest.raises(SimulatorError, match=f"unfinished wgmma: .* {message} of wgmma at .* before wgmma_wait"):
+        chain(code, 3, "forward")
