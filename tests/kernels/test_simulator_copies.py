@@ -119,30 +119,8 @@ def test_rows_may_lie_apart():
     np.testing.assert_array_equal(raw.view(np.uint16).reshape(8, 16), x[8:24:2, 16:32])
 
 
-# A ring of two slots: a producer thread, and a warp that waits for what it brings
-RING = """#include "hopper.cuh"
-extern "C" __global__ void kernel(const float* x, float* y, int rounds) {
-  __shared__ alignas(16) float ring[2][64];
-  __shared__ ptx::mbarrier full[2], empty[2];
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < 2; i++) ptx::mbarrier_init(&full[i], 1), ptx::mbarrier_init(&empty[i], 32);
-    ptx::fence_barrier_init();
-  }
-  __syncthreads();
-  if (threadIdx.x < 32) {
-    for (int i = 0; i < rounds && threadIdx.x == 0; i++) {
-      ptx::mbarrier_wait(&empty[i % 2], (i / 2 + 1) % 2);  // parity 1 before the first phase: passes at once
-      ptx::mbarrier_arrive_expect_tx(&full[i % 2], sizeof(ring[0]));
-      ptx::bulk_load(ring[i % 2], x + 64 * i, sizeof(ring[0]), &full[i % 2]);
-    }
-  } else {
-    for (int i = 0; i < rounds; i++) {
-      while (!ptx::mbarrier_try_wait(&full[i % 2], i / 2 % 2)) { }
-      for (int c = threadIdx.x - 32; c < 64; c += 32) y[64 * i + c] = 2 * ring[i % 2][63 - c];
-      ptx::mbarrier_arrive(&empty[i % 2]);
-    }
-  }
-}"""
+README = (ROOT / "simulator" / "README.md").read_text()
+RING = README.partition("```cuda\n")[2].partition("```")[0]
 
 
 @pytest.mark.parametrize("order", EVERY)
@@ -151,6 +129,16 @@ def test_a_ring_of_bulk_copies(order):
     y = np.zeros_like(x)
     run(RING, 1, 64, x, y, np.int32(7), order=order, **HOPPER)
     np.testing.assert_array_equal(y, 2 * x[:, ::-1])
+
+
+@pytest.mark.parametrize("order", EVERY)
+def test_a_loop_of_tries_is_a_wait(order):
+    code = RING.replace("ptx::mbarrier_wait(&full[i % 2], i / 2 % 2);", "while (!TRY) { }")
+    assert code != RING
+    x, y = np.ones((3, 64), np.float32), np.zeros((3, 64), np.float32)
+    code = code.replace("TRY", "ptx::mbarrier_try_wait(&full[i % 2], i / 2 % 2)")
+    run(code, 1, 64, x, y, np.int32(3), order=order, **HOPPER)
+    np.testing.assert_array_equal(y, 2 * x)
 
 
 ADD = """#include "hopper.cuh"
