@@ -80,9 +80,14 @@ def windows(shape, box, place):
     return outer, inner
 
 
-def launch(code, x, box, swizzle, place, raw, order):
+def coordinates(place):
     at = np.zeros((), [("at", "i4", 5)])
     at["at"][: len(place)] = place
+    return at
+
+
+def launch(code, x, box, swizzle, place, raw, order):
+    at = coordinates(place)
     bytes_ = np.int32(raw.size)
     options = {"name": f"kernel<{x.ndim}>", "order": order, "shared_mem": (raw.size + 127) // 128 * 128}
     run(code, 1, 64, tensor_map(x, box, swizzle=swizzle), at, bytes_, raw, **options, **HOPPER)

@@ -72,28 +72,35 @@ def lying(X, major, swizzle):
     return np.concatenate(tiles), (2 * X.size, K * swizzle, 8 * swizzle, 16 * swizzle)
 
 
-@pytest.mark.parametrize("order", ["forward", "random:1"])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_products(case, order):
+def check_product(case, run):
+    """run(*arguments, name=, shared_mem=) of the kernel against NumPy."""
     N, in_registers, major_a, major_b, swizzle = case
     K = swizzle // 2 or 32
     (a, A), (b, B) = bf16((64, K)), bf16((N, K), 1)
     D = np.random.default_rng(2).normal(size=(64, N)).astype(np.float32)
     accumulate = N != 24
     expected = accumulate * D.astype(np.float64) + A.astype(np.float64) @ B.astype(np.float64).T
-    if in_registers:
-        bytes_a, of_a = a, (0, 0, 0, 0)
-    else:
-        bytes_a, of_a = lying(a, major_a, swizzle)
+    bytes_a, of_a = (a, (0, 0, 0, 0)) if in_registers else lying(a, major_a, swizzle)
     bytes_b, of_b = lying(b, major_b, swizzle)
-    names = tuple(expression(*c) for c in CASES)
-    kernel = RawModule(code=CODE, options=HOPPER, name_expressions=names).get_function(expression(*case))
-    kernel.max_dynamic_shared_size_bytes = 100_000
-    places = (np.array(of, "4u4").view("V16")[0] for of in (of_a, of_b))
-    with simulate(order):
-        arguments = (bytes_a, bytes_b, D, *places, np.int32(K // 16), np.bool_(accumulate))
-        kernel((1,), (128,), arguments, shared_mem=bytes_a.nbytes + bytes_b.nbytes + 1024)
+    arguments = (bytes_a, bytes_b, D, *(np.array(of, "u4").view("V16") for of in (of_a, of_b)))
+    memory = bytes_a.nbytes + bytes_b.nbytes + 1024
+    run(*arguments, np.int32(K // 16), np.bool_(accumulate), name=expression(*case), shared_mem=memory)
     np.testing.assert_allclose(D, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["forward", "random:1"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_products(case, order):
+    names = tuple(expression(*c) for c in CASES)
+    module = RawModule(code=CODE, options=HOPPER, name_expressions=names)
+
+    def simulated(*arguments, name, shared_mem):
+        kernel = module.get_function(name)
+        kernel.max_dynamic_shared_size_bytes = shared_mem
+        with simulate(order):
+            kernel((1,), (128,), arguments, shared_mem=shared_mem)
+
+    check_product(case, simulated)
 
 
 GROUPS = """#include "wgmma.cuh"
@@ -189,7 +196,7 @@ extern "C" __global__ void kernel(const unsigned short* Q, const unsigned short*
 }"""
 
 
-def chain(code, tiles, order):
+def chain(code, tiles, run=run, **launch):
     """(O of the kernel, what it should be)."""
     (q, Q), (k, K), (v, V) = bf16((64, 64)), bf16((tiles, 64, 64), 1), bf16((tiles, 64, 64), 2)
     tile = [exchanged(part, 128) for part in (q, *k, *v)]
@@ -197,7 +204,7 @@ def chain(code, tiles, order):
     y = np.zeros((64, 64), np.float32)
     memory = 8192 * (1 + 2 * tiles)
     arguments = (a.view(np.uint16) for a in (tile[0], of_k, of_v))
-    run(code, 1, 128, *arguments, y, np.int32(tiles), order=order, shared_mem=memory, options=HOPPER)
+    run(code, 1, 128, *arguments, y, np.int32(tiles), shared_mem=memory, **launch)
     bits = np.stack([Q @ part.T for part in K]).view(np.uint32)
     P = ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
     return y, sum(p @ part for p, part in zip(P, V, strict=True))
@@ -205,7 +212,7 @@ def chain(code, tiles, order):
 
 @pytest.mark.parametrize("order", [*ORDERS, "reverse"])
 def test_products_of_products(order):
-    y, expected = chain(CHAIN, 3, order)
+    y, expected = chain(CHAIN, 3, order=order, options=HOPPER)
     np.testing.assert_allclose(y, expected, rtol=2**-8, atol=0.2)  # a P may round the other way
 
 
@@ -223,4 +230,4 @@ def test_registers_in_use_are_not_touched(right, wrong, message):
     if message is None:  # s is touched too early
         code, message = code.replace(" += 0", " = 0"), "writes accumulator 0"
     with pytest.raises(SimulatorError, match=f"unfinished wgmma: .* {message} of wgmma at .* before wgmma_wait"):
-        chain(code, 3, "forward")
+        chain(code, 3, options=HOPPER)
