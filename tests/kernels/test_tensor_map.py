@@ -71,7 +71,8 @@ def test_simulated_maps_speak_of_the_array_s_memory():
     described = tensor_map(x[1:, ::2], (1, 3, 32))
     assert described.dtype == TENSOR_MAP
     assert described.nbytes == 128
-    assert memory(described) == (x[1:].ctypes.data, 3 * 1536 + 2 * 512 + 256, 4)
+    found = memory(described)
+    assert (found.ctypes.data, found.nbytes, found.itemsize) == (x[1:].ctypes.data, 3 * 1536 + 2 * 512 + 256, 4)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ struct Entry {  // a kernel instance, as the launcher sees it
   unsigned count;
   const unsigned* bytes;  // of each parameter
   const unsigned* items;  // of what it points to; 0 where it is a value
-  const char* kinds;      // of each: 'v' a value, 't' a TensorMap, 'p' a pointer, 'c' a pointer to const
+  const char* kinds;      // of each: 'v' a value, 'm' a TensorMap, 'p' a pointer, 'c' a pointer to const
   unsigned cluster;       // blocks in a cluster
 };
 

@@ -150,9 +150,9 @@ class RawKernel:
     def _argument(self, i, a):
         """What the kernel is given: an address, or the bytes of a value."""
         name, kind = self.signature.parameters[i], self._entry.kinds[i : i + 1]
-        if kind in (b"v", b"t"):
+        if kind in (b"v", b"m"):
             value = np.asarray(a)
-            if kind == b"t" and value.dtype != tensor_map.TENSOR_MAP:
+            if kind == b"m" and value.dtype != tensor_map.TENSOR_MAP:
                 raise SimulatorError(f"{self.name}: {name} is {value.dtype}, expected what tensor_map() returns")
             if value.size != 1 or value.nbytes != self._entry.bytes[i]:
                 raise SimulatorError(
@@ -177,19 +177,20 @@ class RawKernel:
 
     def _arrays(self, args):
         """The memory of the arguments, what overlaps as one; and which of them each argument is in."""
-        given = sorted((*self._memory(i, a), i) for i, a in enumerate(args) if self._points(i, a))
+        memory = ((self._memory(i, a), i) for i, a in enumerate(args) if self._points(i, a))
+        given = sorted((a.ctypes.data, i, a) for a, i in memory)
         found: list[_Array] = []
         ends: list[int] = []
         array_of = [-1] * len(args)
-        for start, nbytes, item, i in given:
+        for start, i, a in given:
             name = self.signature.parameters[i]
-            if found and start < ends[-1] and nbytes:
-                ends[-1] = max(ends[-1], start + nbytes)
+            if found and start < ends[-1] and a.nbytes:
+                ends[-1] = max(ends[-1], start + a.nbytes)
                 found[-1].bytes = ends[-1] - found[-1].host
                 found[-1].name += b"=" + name.encode()
             else:
-                found.append(_Array(start, nbytes, item, name.encode()))
-                ends.append(start + nbytes)
+                found.append(_Array(start, a.nbytes, a.itemsize, name.encode()))
+                ends.append(start + a.nbytes)
             array_of[i] = len(found) - 1
         return found, array_of
 
@@ -197,8 +198,8 @@ class RawKernel:
         return isinstance(a, np.ndarray) and self._entry.kinds[i : i + 1] != b"v"
 
     def _memory(self, i, a):
-        """(address, bytes, bytes of an item) of an array, or of what a tensor map describes."""
-        return tensor_map.memory(a) if self._entry.kinds[i : i + 1] == b"t" else (a.ctypes.data, a.nbytes, a.itemsize)
+        """The array, or that of a tensor map."""
+        return tensor_map.memory(a) if self._entry.kinds[i : i + 1] == b"m" else a
 
     def _readable(self, message):
         offsets = [int(x, 16) for x in re.findall(r"<pc ([0-9a-f]+)>", message)]

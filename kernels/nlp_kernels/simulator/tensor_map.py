@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 
 TENSOR_MAP = np.dtype(
@@ -19,8 +21,9 @@ def described(x: np.ndarray, box: tuple[int, ...], swizzle: int) -> np.ndarray:
     return fields
 
 
-def memory(fields: np.ndarray) -> tuple[int, int, int]:
-    """(address, bytes, bytes of an item) of the array."""
+def memory(fields: np.ndarray) -> np.ndarray:
+    """All numbers from the first to the last of the described array, and what lies between."""
     rank, item = int(fields["rank"]), int(fields["item"])
     last = sum((int(n) - 1) * int(s) for n, s in zip(fields["size"][:rank], fields["stride"][:rank], strict=True))
-    return int(fields["base"]), last + item, item
+    pages = (ctypes.c_char * (last + item)).from_address(int(fields["base"]))
+    return np.frombuffer(memoryview(pages), f"V{item}")

@@ -5,7 +5,7 @@ namespace simulator {
 
 template <class T>
 constexpr char kind_of() {
-  if (std::is_same_v<T, TensorMap>) return 't';
+  if (std::is_same_v<T, TensorMap>) return 'm';
   return !std::is_pointer_v<T> ? 'v' : std::is_const_v<std::remove_pointer_t<T>> ? 'c' : 'p';
 }
 
