@@ -29,7 +29,7 @@ if _data.is_dir():
 
 
 def _global_state() -> dict:
-    from nlp_kernels import dispatch, simulator
+    from nlp_kernels import determinism, dispatch, simulator
 
     import tinygrad_nlp
     from tinygrad_nlp.autograd import modes
@@ -38,6 +38,7 @@ def _global_state() -> dict:
         "recording and anomaly mode": modes.mode.get(),
         "forced backends": dict(dispatch._forced.get()),
         "simulating": simulator.simulating(),
+        "deterministic algorithms": determinism.deterministic(),
         "registered backends": {path: dispatch.backends(path) for path in dispatch.HOT_PATHS},
         "random state": tinygrad_nlp.random.default_generator.state,
         "NumPy error state": np.geterr(),

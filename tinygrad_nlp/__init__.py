@@ -6,6 +6,7 @@ optimisers in `optim`, models in `models`.
 
 from importlib.metadata import version
 
+from nlp_kernels.determinism import use_deterministic_algorithms
 from nlp_kernels.dispatch import backends, register_backend, use_backend
 from nlp_kernels.errors import (
     AnomalyError,
@@ -77,6 +78,7 @@ __all__ = [
     "get_num_threads",
     "set_num_threads",
     "use_backend",
+    "use_deterministic_algorithms",
     "value_and_grad",
     "vjp",
 ]

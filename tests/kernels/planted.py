@@ -1,8 +1,12 @@
-"""Plant a bug in a reference, and see the contract find it: tests that cannot fail prove nothing."""
+"""Plant a bug in a reference or a CUDA kernel, and see it found: tests that cannot fail prove nothing."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -10,6 +14,8 @@ import pytest
 from cases import HotPath, generators
 from contract import assert_backward_is_the_derivative, assert_no_worse_than_the_problem, draw_cotangents, evaluate
 from hypothesis import Phase, given, settings
+from nlp_kernels.common.cuda import Source
+from nlp_kernels.simulator import SimulatorError, simulate, translate
 
 QUIET = {"deadline": None, "database": None, "derandomize": True, "phases": [Phase.generate]}
 
@@ -58,3 +64,32 @@ def assert_accuracy_catches(path: HotPath, right: str, wrong: str) -> None:
     check(path.reference)
     with np.errstate(all="ignore"), pytest.raises(AssertionError, match="is off by"):
         check(mutant, examples=1000)  # the first one that fails ends it
+
+
+class Mutant(Source):
+    """A CUDA source, or one of its headers, with one piece of its text replaced; `instances` of it are compiled."""
+
+    def __init__(self, source: Source, right: str, wrong: str, instances: tuple[str, ...]):
+        super().__init__(str(source.path), *instances)
+        text = translate.flatten(source.code, [])
+        assert right in text, f"{source.path} has no {right!r}"
+        self._text = text.replace(right, wrong)
+
+    @property
+    def code(self) -> str:
+        return self._text
+
+
+def assert_simulator_catches(
+    launcher: Any, bug: tuple[str, str, str], instances: tuple[str, ...], run: Callable[[], Any], monkeypatch: Any
+) -> None:
+    """`run` launches kernels of `launcher` without complaint, and with the bug (right, wrong, message) it is named."""
+    right, wrong, message = bug
+    orders, source = ("forward", "random:1"), launcher.SOURCE
+    for order in orders:
+        with simulate(order):
+            run()
+    monkeypatch.setattr(launcher, "SOURCE", Mutant(source, right, wrong, instances))
+    for order in orders:
+        with pytest.raises((SimulatorError, AssertionError), match=message), simulate(order):
+            run()

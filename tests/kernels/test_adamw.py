@@ -187,6 +187,14 @@ def test_out_may_overlap_its_input(backend):
     np.testing.assert_array_equal(memory[1:], expected)
 
 
+def test_what_overlaps():
+    """A neighbour does not, a part does, on either side."""
+    x = np.zeros(10)
+    pairs = [(x[:4], x[4:]), (x[:5], x[4:]), (x, x[3:4]), (x[2:4], x[7:8]), (x, np.zeros(10)), (x[:0], x)]
+    for (a, b), overlap in zip(pairs, (False, True, True, False, False, False), strict=True):
+        assert adamw._overlap(a, b) == adamw._overlap(b, a) == overlap
+
+
 def test_out_may_be_a_view():
     whole, g = np.zeros((4, 3)), np.ones((2, 3))
     rows = whole[::2]
@@ -228,6 +236,63 @@ def test_many_parameters_of_any_kind():
         adamw.step_all([tuple(single)], t=0, **HYPER)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_factor_multiplies_the_gradient_first(backend, dtype):
+    """Before the L2 decay, which is not scaled; in place and not, one parameter and many; the gradient stays."""
+    rng, scale = np.random.default_rng(0), np.asarray(0.25, dtype)  # a power of two: no rounding
+    theta, g, m, v = (np.abs(rng.normal(size=(7, 3))).astype(dtype) for _ in range(4))
+    with dispatch.use_backend(backend, "adamw"):
+        for decoupled in (True, False):
+            hyper = HYPER | {"t": 3, "decoupled": decoupled}
+            right = adamw.step(theta, g / 4, m, v, **hyper)
+            rows = [(theta.copy(), g, m.copy(), v.copy())]
+            adamw.step_all(rows, scale, **hyper)
+            target = tuple(x.copy() for x in (theta, m, v))
+            adamw.step(target[0], g, target[1], target[2], scale, **hyper, out=target)
+            for ours in (adamw.step(theta, g, m, v, grad_scale=scale, **hyper), (*rows[0][:1], *rows[0][2:]), target):
+                for a, b in zip(ours, right, strict=True):
+                    np.testing.assert_array_equal(a, b)
+
+
+def test_a_planted_factor_that_is_lost_or_scales_the_decay_is_caught():
+    def check(kernel):
+        theta, g, m, v = np.random.default_rng(0).random((4, 5))
+        hyper = HYPER | {"t": 3, "decoupled": False}
+        ours = kernel.step(theta, g, m, v, 0.25, **hyper)
+        np.testing.assert_allclose(ours, adamw.step(theta, g / 4, m, v, **hyper))
+
+    check(adamw.reference)
+    scaled = "g = grad_scale * g  #"
+    for right, wrong in ((scaled, "g = g  #"), ("g = g + weight", "g = g + (grad_scale or 1) * weight")):
+        with pytest.raises(AssertionError, match="Not equal to tolerance"):
+            check(plant(adamw.reference, right, wrong))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtypes", ["f", "d", "fd"])
+def test_the_norm_of_many_gradients_and_its_factor(backend, dtypes):
+    """E22; squares that leave float32, a norm of 0, norms that are not finite."""
+    rng = np.random.default_rng(0)
+    for size in (1.0, 1e-30, 1e25, 0.0):
+        shapes = (3, 5), (), (0, 2), (40,)
+        gradients = [np.asarray(size * rng.normal(size=shape), d) for shape in shapes for d in dtypes]
+        gradients.append(gradients[0][::2, ::-1])  # of any strides
+        right = np.linalg.norm(np.concatenate([g.ravel() for g in gradients]).astype(np.longdouble))
+        with dispatch.use_backend(backend, "adamw"):
+            for bound in (0.0, 0.5 * float(right), 2 * float(right), np.inf):
+                norm, scale = adamw.clip_scale(gradients, bound)
+                assert (norm.shape, scale.shape, norm.dtype) == ((), (), np.float64)
+                assert scale.dtype == np.result_type(*dtypes)
+                np.testing.assert_allclose(norm, right, rtol=1e-6 if "f" in dtypes else 1e-14)
+                np.testing.assert_allclose(scale, min(1, bound / right) if right else 1, rtol=1e-6)
+    for bad in (np.nan, np.inf, -np.inf):
+        with dispatch.use_backend(backend, "adamw"):
+            norm, scale = adamw.clip_scale([np.asarray([1.0, bad])], 0.5)
+        assert not np.isfinite(norm)
+        assert scale == 1
+
+
 def test_refusals():
     x = np.zeros((2, 3))
     with pytest.raises(ShapeError, match=r"adamw.step: g has shape \(3, 2\), expected \(2, 3\)"):
@@ -238,3 +303,9 @@ def test_refusals():
         adamw.step(x, x.astype(np.float32), x, x, t=1, **HYPER)
     with pytest.raises(ValueError, match="t is 0, but steps count from 1"):
         adamw.step(x, x, x, x, t=0, **HYPER)
+    for wrong, error in ((np.zeros(1), ShapeError), (np.zeros((), np.float32), DtypeError)):
+        for call in (adamw.step, lambda *row, **hyper: adamw.step_all([row[:4]], row[4], **hyper)):
+            with pytest.raises(error, match="grad_scale"):
+                call(x, x, x.copy(), x.copy(), wrong, t=1, **HYPER)
+    with pytest.raises(DtypeError, match=r"adamw.clip_scale: gradients\[1\] is int64"):
+        adamw.clip_scale([x, np.zeros(3, int)], 1.0)

@@ -5,6 +5,7 @@ import pytest
 from nlp_kernels.dispatch import ROOT
 from nlp_kernels.simulator import (
     ORDERS,
+    Pointers,
     RawModule,
     SimulatorError,
     SimulatorMissingError,
@@ -298,6 +299,43 @@ def test_one_array_given_twice_is_one_array():
     z = np.arange(8, dtype=np.int32)
     run(code, 1, 4, z[:5], z[4:])
     np.testing.assert_array_equal(z, [0, 1, 2, 3, 1, 2, 3, 4])
+
+
+TABLE = body("for (int k = 0; k < K; k++) if (x[k]) for (int i = t; i < n[k]; i += 32) y[k][i] += 2 * x[k][i];",
+             "float* const* y, const float* const* x, const int* n, int K")  # fmt: skip
+
+
+@pytest.mark.parametrize("order", EVERY)
+def test_arrays_by_a_table_of_their_addresses(order):
+    """Of any size, an empty one and a null pointer among them; and one that is in two tables."""
+    sizes = [5, 0, 70, 1, 3]
+    y = [np.arange(n, dtype=np.float32) for n in sizes]
+    x = [np.full(n, k + 1, np.float32) for k, n in enumerate(sizes)]
+    x[4], x[3] = None, y[3]
+    expected = [a if b is None else a + 2 * b for a, b in zip(y, x, strict=True)]
+    table = Pointers(y), Pointers(x)
+    run(TABLE, 1, 32, *table, np.array(sizes, np.int32), np.int32(5), order=order)
+    for a, b in zip(y, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert x[0].tolist() == [1] * 5  # and the others are as they were
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (lambda y, x: (y[0], Pointers(x)), "y is a table, expected Pointers or None, not array"),
+        (lambda y, x: (Pointers(y), Pointers([x[0], x[1].astype(np.float64)])), r"x\[1\] has float64 elements of 8"),
+        (lambda y, x: (Pointers([y[0], y[1][::2]]), Pointers(x)), r"y\[1\] is not contiguous"),
+        (lambda y, x: (Pointers([np.broadcast_to(y[1][:1], 1)]), Pointers(x)), r"y\[0\] is written, .* read-only"),
+        (lambda y, x: (Pointers([y[0], [1.0]]), Pointers(x)), r"y\[1\] is a pointer, expected a NumPy array or None"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_is_refused(tables, message):
+    y, x = np.zeros((2, 2, 8), np.float32)
+    with pytest.raises(SimulatorError, match=message):
+        run(TABLE, 1, 32, *tables(list(y), list(x)), np.array([8, 8], np.int32), np.int32(2))
+    with pytest.raises(SimulatorError, match="y is no table of pointers"):
+        run(body("y[t] = 0;"), 1, 8, Pointers([np.zeros(8, np.int32)]))
 
 
 def test_every_order_gives_the_same_bits():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nlp_kernels.dispatch import ROOT
-from nlp_kernels.simulator import SimulatorError
+from nlp_kernels.simulator import Pointers, SimulatorError
 from simulated import body, needs_simulator, refused, run
 
 pytestmark = needs_simulator()
@@ -367,6 +367,29 @@ def test_a_deadlock_says_who_waits_where():
 )  # fmt: skip
 def test_other_misuse_is_named(text, message):
     refused(message, '#include "ptx.cuh"\n' + body("\n" + text), 1, 64, np.zeros(1, np.int32), options=PTX)
+
+
+TABLE = """extern "C" __global__ void kernel(const float* const* x, float* const* y, const int* n) {
+  int k = blockIdx.x, t = threadIdx.x;
+  if (t < n[k]) y[k][t] = x[k][t];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("t < n", "t <= n", r"out of bounds: .* reads (x\[0\]\[5\] .*x\[0\] has 5|x\[1\]\[3\] .*x\[1\] has 3) element"),
+        ("y[k][t] =", "y[k][t - 1] =", r"out of bounds: .* writes y\[\d\]\[-1\] at kernel.cu:3"),
+        ("x[k][t]", "x[k + 1][t]", r"out of bounds: .* reads x(\[1\]\[[34]\]|\[2\] at kernel.cu:3, but x has 2 ele)"),
+        ("y[k][t] =", "y[k][0] =", r"race: .* writes y\[\d\]\[0\] at kernel.cu:3"),
+        ("x[k][t]", "*reinterpret_cast<const double*>(x[k] + 1)", r"misaligned: .* the address of x\[\d\]\[1\]"),
+    ],
+)  # fmt: skip
+def test_bugs_through_a_table_of_pointers_name_the_array(right, wrong, message):
+    x, y = ([np.zeros(n, np.float32) for n in (5, 3)] for _ in range(2))
+    given = (Pointers(x), Pointers(y), np.array([5, 3], np.int32))
+    run(TABLE, 2, 32, *given)
+    refused(message, TABLE.replace(right, wrong), 2, 32, *given, orders=("forward", "random:1", "random:2"))
 
 
 def test_a_grid_barrier_needs_a_cooperative_launch():

@@ -288,6 +288,8 @@ for _threads in (0, "a"):
     refuses("set_num_threads", ValueError, _threads)
 refuses("backends", BackendError, "nonsense")
 refuses("use_backend", BackendError, "nonsense")
+for _mode in ("no", None, 0):
+    refuses("use_deterministic_algorithms", DtypeError, _mode)
 refuses("register_backend", BackendError, "nonsense", "mine", None)
 refuses("register_backend", BackendError, "softmax", BACKENDS[0], None)
 refuses("register_backend", BackendError, "softmax", "mine", None)

@@ -8,10 +8,11 @@ import documentation
 import numpy as np
 import pytest
 
-from tinygrad_nlp import Tensor, nn, optim
+from tinygrad_nlp import DtypeError, Tensor, nn, optim
 
 P = nn.Parameter([1.0])
 PUBLIC = {name: thing for name in optim.__all__ if isinstance(thing := getattr(optim, name), type)}
+PUBLIC["clip_scale"] = optim.clip_scale  # the others that clip are of nn.utils
 
 
 def optimizers(name, *ranges):
@@ -51,6 +52,10 @@ MISTAKES = {
     "WarmupCosine": rates(optim.WarmupCosine, (1.0, 0.0, -1, 5), good=(1.0, 0.0, 0, 5)),
     "InverseSqrt": rates(optim.InverseSqrt, (1.0, -1), good=(1.0, 0)),
     "Noam": rates(optim.Noam, (0, 4), (-2, 4), (4, 0), (4, -1), good=(4, 4)),
+    "clip_scale": {
+        ValueError: [lambda: optim.clip_scale(P, -1.0), lambda: optim.clip_scale(P, math.nan)],
+        DtypeError: [lambda: optim.clip_scale(3, 1.0), lambda: optim.clip_scale([P.data], 1.0)],
+    },
     "LRSchedule": {
         TypeError: [
             lambda: optim.LRSchedule(3, optim.Constant(1.0)), lambda: optim.LRSchedule(optim.SGD([P]), 0.1),

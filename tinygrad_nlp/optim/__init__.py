@@ -2,7 +2,7 @@
 
 from tinygrad_nlp.optim.adam import Adam, AdamW
 from tinygrad_nlp.optim.adaptive import Adagrad, RMSprop
-from tinygrad_nlp.optim.clip import clip_grad_norm_, clip_grad_value_
+from tinygrad_nlp.optim.clip import clip_grad_norm_, clip_grad_value_, clip_scale
 from tinygrad_nlp.optim.optimizer import Optimizer
 from tinygrad_nlp.optim.schedule import Constant, InverseSqrt, LRSchedule, Noam, WarmupCosine
 from tinygrad_nlp.optim.sgd import SGD
@@ -21,4 +21,5 @@ __all__ = [
     "WarmupCosine",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_scale",
 ]

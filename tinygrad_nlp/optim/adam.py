@@ -9,7 +9,7 @@ from nlp_kernels import adamw
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import Array
-from tinygrad_nlp.optim.optimizer import Optimizer, zeros
+from tinygrad_nlp.optim.optimizer import Optimizer, like, zeros
 
 
 class Adam(Optimizer):
@@ -47,15 +47,19 @@ class Adam(Optimizer):
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "exp_avg": zeros(p), "exp_avg_sq": zeros(p)}
 
-    def _update_all(self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any]) -> None:
-        by_step: dict[int, list[tuple[Array, Array, Array, Array]]] = {}  # parameters may have had fewer gradients
+    def _update_all(
+        self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any], grad_scale: Any
+    ) -> None:
+        alike: dict[Any, list[tuple[Array, Array, Array, Array]]] = {}  # parameters may have had fewer gradients
         for data, g, state in parts:
             state["step"] += 1
-            by_step.setdefault(state["step"], []).append((data, g, state["exp_avg"], state["exp_avg_sq"]))
-        for t, parameters in by_step.items():
+            row = data, g, state["exp_avg"], state["exp_avg_sq"]
+            alike.setdefault((state["step"], data.dtype), []).append(row)
+        for (t, _), parameters in alike.items():
+            scale = None if grad_scale is None else like(grad_scale, parameters[0][0])
             adamw.step_all(
-                parameters, t=t, lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
-                weight_decay=group["weight_decay"], decoupled=self.decoupled,
+                parameters, scale, t=t, lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
+                eps=group["eps"], weight_decay=group["weight_decay"], decoupled=self.decoupled,
             )  # fmt: skip
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
+from nlp_kernels import adamw
 from nlp_kernels.errors import AnomalyError, DtypeError
 
 from tinygrad_nlp.autograd import Tensor
@@ -53,6 +53,29 @@ def clip_grad_norm_(
 
 
 @explained
+def clip_scale(parameters: Tensor | Iterable[Tensor], max_norm: float) -> tuple[Array, Array]:
+    """‖g‖ over all parameters together, and min(1, c/‖g‖), for `optimizer.step(grad_scale=…)` to clip by  (E22).
+
+    The same steps as after `clip_grad_norm_` with a pass over the gradients less, and these stay as they are. Both are
+    arrays of shape () on the parameters' device: a GPU is not waited for. A norm that is not finite gives 1. Raises
+    ValueError for `max_norm` < 0, DtypeError for what is no Tensor.
+
+    >>> p = nn.Parameter([0.0, 0.0])
+    >>> p.grad = tn.Tensor([3.0, 4.0])
+    >>> norm, scale = optim.clip_scale([p], 1.0)
+    >>> optim.SGD([p], lr=1.0).step(grad_scale=scale)
+    >>> float(norm), p
+    (5.0, Tensor([-0.6, -0.8], requires_grad=True))
+    """
+    tensors = _with_gradient(parameters)
+    if not max_norm >= 0:
+        raise ValueError(f"clip_scale: max_norm must not be negative, got {max_norm}")
+    if not tensors:
+        return np.zeros(()), np.ones(())
+    return adamw.clip_scale([g.data for g in tensors], float(max_norm))
+
+
+@explained
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """g ← max(-c, min(c, g)), elementwise  (E22).
 
@@ -87,15 +110,5 @@ def _norm(gradients: list[Array], p: float) -> float:
     if p == math.inf:
         return max(float(namespace(g).max(abs(g))) if g.size else 0.0 for g in gradients)
     if p == 2:
-        with np.errstate(over="ignore"):
-            return math.sqrt(math.fsum(map(_sum_of_squares, gradients)))
+        return float(adamw.clip_scale(gradients, math.inf)[0])
     return math.fsum(float((abs(g).astype("float64") ** p).sum()) for g in gradients) ** (1 / p)
-
-
-def _sum_of_squares(g: Any) -> float:
-    row = g.reshape(-1)
-    total = float(row @ row)
-    if not 0 < total < math.inf:  # squares leave float32 beyond 1e19 and below 1e-23
-        row = row.astype("float64")
-        total = float(row @ row)
-    return total

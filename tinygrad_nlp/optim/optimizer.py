@@ -74,21 +74,26 @@ class Optimizer:
 
     # Use -----------------------------------------------------------------------------------------------------------
 
-    def step(self) -> None:
-        """One step for every parameter that has a gradient; the others are left as they are."""
+    def step(self, grad_scale: Any = None) -> None:
+        """One step for every parameter that has a gradient, times grad_scale; the others are left as they are.
+
+        grad_scale: what `clip_scale` gives, an array of shape () or a number, or None for 1.
+        """
         for group in self.param_groups:
             ready = [p for p in group["params"] if p.requires_grad and p.grad is not None]
             for p in ready:
                 if p not in self.state:
                     self.state[p] = self._new_state(p, group)
-            self._update_all([(p.data, _gradient(p, group), self.state[p]) for p in ready], group)
+            self._update_all([(p.data, _gradient(p, group), self.state[p]) for p in ready], group, grad_scale)
             for p in ready:
                 writes.note(p.data, tick())
 
-    def _update_all(self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any]) -> None:
-        """One step of every (data, g, state) of a group; for an optimiser whose kernel takes many at once."""
+    def _update_all(
+        self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any], grad_scale: Any
+    ) -> None:
+        """One step of every (data, g, state) of a group; for one whose kernel takes many, or the factor."""
         for data, g, state in parts:
-            self._update(data, g, state, group)
+            self._update(data, g if is_one(grad_scale) else like(grad_scale, g) * g, state, group)
 
     def zero_grad(self) -> None:
         """Forget the gradients: `.grad` of every parameter becomes None."""
@@ -192,6 +197,16 @@ def _gradient(p: Tensor, group: dict[str, Any]) -> Array:
     if group.get("maximize") or g.dtype != p.dtype:
         g = namespace(g).asarray(-g if group.get("maximize") else g, dtype=p.dtype)
     return g
+
+
+def is_one(grad_scale: Any) -> bool:
+    """Whether a factor is seen to leave the gradient alone; one on a GPU is not looked at."""
+    return grad_scale is None or (isinstance(grad_scale, (np.ndarray, float)) and bool(grad_scale == 1))
+
+
+def like(grad_scale: Any, data: Array) -> Array:
+    """The factor as an array of shape (), in the dtype and on the device of the data."""
+    return namespace(data).asarray(grad_scale, dtype=data.dtype)
 
 
 def _host_copy(value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from nlp_kernels.errors import UserError
 
 from tinygrad_nlp.nn import Module
-from tinygrad_nlp.optim import Optimizer, clip_grad_norm_
+from tinygrad_nlp.optim import Optimizer, clip_scale
 
 
 class DivergedError(UserError):
@@ -60,10 +60,10 @@ def training_steps(
         with np.errstate(over="ignore", invalid="ignore"):  # divergence gets one answer, below
             loss = batch_loss()
             loss.backward()
-            norm = clip_grad_norm_(parameters, clip or math.inf)
-        refuse_divergence(number, loss=float(loss.item()), gradient=norm)
-        optimizer.step()
-        yield Step(number, float(loss.item()), schedule(number), norm, time.perf_counter() - began)
+            norm, scale = clip_scale(parameters, clip or math.inf)
+        refuse_divergence(number, loss=float(loss.item()), gradient=float(norm))
+        optimizer.step(grad_scale=scale)
+        yield Step(number, float(loss.item()), schedule(number), float(norm), time.perf_counter() - began)
 
 
 def refuse_divergence(step: int, **values: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels import simulator
+from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 
 DTYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}  # of arrays, and in CUDA
 
@@ -72,9 +74,69 @@ def arithmetic(dtype: Any) -> np.dtype:
     return np.dtype(np.float32) if str(dtype) == "bfloat16" else np.dtype(dtype)
 
 
+def device_of(x: Any) -> int | None:
+    """The number of a CuPy array's GPU; None for a NumPy array, which the simulator takes."""
+    return None if type(x) is np.ndarray else x.device.id
+
+
+def on_device(values: np.ndarray, device: int | None) -> Any:
+    """An array of the host, on the current GPU; as it is for the simulator."""
+    return values if device is None else import_module("cupy").asarray(values)
+
+
+def pointers(arrays: Sequence[Any]) -> Any:
+    """A table of addresses for a parameter `T* const*`, sent to the GPU if it is not there yet.
+
+    The caller keeps the arrays alive until the kernel has run.
+    """
+    device = device_of(arrays[0])
+    return simulator.Pointers(arrays) if device is None else _table(tuple(map(address, arrays)), device)
+
+
+@functools.lru_cache(maxsize=256)  # addresses that come back, as those of a training step do, are sent once
+def _table(addresses: tuple[int, ...], device: int) -> Any:
+    return on_device(np.array(addresses, np.uint64), device)
+
+
+def check_launch(function: str, **arrays: Any) -> None:
+    """Assert what a launch takes: C-contiguous arrays on the current device, the floating ones of one dtype.
+
+    None passes. Raises DeviceError, DtypeError, ShapeError naming the function and the array.
+    """
+    first, like = next((name, x) for name, x in arrays.items() if x is not None)
+    device = device_of(like)
+    if device is not None and (current := import_module("cupy").cuda.Device().id) != device:
+        raise DeviceError(f"{function}: {first} is on cuda:{device}, but cuda:{current} is the current device")
+    for name, x in arrays.items():
+        if x is None:
+            continue
+        if type(x) is not type(like) or device_of(x) != device:
+            raise DeviceError(f"{function}: {name} is {_described(x)}, {first} is {_described(like)}; move it there")
+        if x.dtype.kind == "f" and x.dtype != like.dtype:
+            raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {like.dtype}; kernels do not mix dtypes")
+        if not x.flags.c_contiguous:
+            raise ShapeError(f"{function}: {name}, of shape {tuple(x.shape)}, is not C-contiguous; copy it first")
+
+
+def _described(x: Any) -> str:
+    library = type(x).__module__.partition(".")[0]
+    return f"on cuda:{x.device.id}" if library == "cupy" else f"a {library} {type(x).__name__}"
+
+
 def empty_like(x: Any) -> Any:
-    """A fresh array; for the simulator one of NaN, so that a place that no thread writes shows."""
-    return np.full(x.shape, np.nan, x.dtype) if type(x) is np.ndarray else import_module("cupy").empty_like(x)
+    return empty(x, x.shape)
+
+
+def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A fresh array; for the simulator one of NaN or -2, so that a place that no thread writes shows."""
+    dtype = np.dtype(dtype or like.dtype)
+    if type(like) is np.ndarray:
+        return np.full(shape, np.nan if dtype.kind == "f" else -2, dtype)
+    return import_module("cupy").empty(shape, dtype)
+
+
+def zeros(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    return (np if type(like) is np.ndarray else import_module("cupy")).zeros(shape, dtype or like.dtype)
 
 
 def address(x: Any) -> int:

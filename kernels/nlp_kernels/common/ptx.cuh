@@ -7,6 +7,13 @@
 
 namespace ptx {
 
+// An address that was read from memory, as one of global memory: else each access asks what kind of memory it is of.
+template <class T>
+PTX T* global(T* p) {
+  __builtin_assume(__isGlobal(p));
+  return p;
+}
+
 PTX unsigned shared_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
 // Copy 4, 8 or 16 bytes from global to shared memory, or write zeros where they are not present; both addresses are

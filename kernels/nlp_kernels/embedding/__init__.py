@@ -13,7 +13,8 @@ def forward(table: Any, indices: Any, *, padding_idx: int | None = None) -> tupl
     """y_n = T[j_n], the rows of the table that the indices name (E02).  -> (y, None)
 
     table: (V, D); indices: int32 or int64 of any shape; y: (*indices.shape, D). The row `padding_idx` gets no gradient.
-    Raises ShapeError, DtypeError, IndexError for an index outside 0 … V - 1, negative ones included.
+    Raises ShapeError, DtypeError, IndexError for an index outside 0 … V - 1, negative ones included; on a GPU, where
+    looking would make the host wait, such an index gives a row of NaN and counts for nothing in `backward`.
     """
     table, indices = _inputs("embedding.forward", table, indices, padding_idx)
     module = select("embedding", table, indices, padding_idx=padding_idx)

@@ -93,8 +93,9 @@ struct Entry {  // a kernel instance, as the launcher sees it
   void (*call)(void** arguments);
   unsigned count;
   const unsigned* bytes;  // of each parameter
-  const unsigned* items;  // of what it points to; 0 where it is a value
-  const char* kinds;      // of each: 'v' a value, 'm' a TensorMap, 'p' a pointer, 'c' a pointer to const
+  const unsigned* items;  // of what it points to, or what a table's pointers do; 0 where it is a value
+  const char* kinds;      // of each: 'v' a value, 'm' a TensorMap, 'p' a pointer, 'c' a pointer to const, 't' a table
+                          // of pointers in memory that is not written, 'u' one of pointers to const
   unsigned cluster;       // blocks in a cluster
 };
 

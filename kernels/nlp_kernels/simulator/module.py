@@ -37,6 +37,7 @@ class _Array(ctypes.Structure):  # runtime/state.h
         ("bytes", ctypes.c_size_t),
         ("item", ctypes.c_size_t),
         ("name", ctypes.c_char_p),
+        ("entries", ctypes.POINTER(ctypes.c_int)),
         *((name, ctypes.c_size_t) for name in ("placed", "slot", "slot_bytes", "cells", "cell_bytes")),
     ]
 
@@ -58,6 +59,16 @@ class _Request(ctypes.Structure):  # runtime/state.h
         ("message", ctypes.c_char_p),
         ("message_bytes", ctypes.c_size_t),
     ]
+
+
+class Pointers:
+    """Arrays that a kernel finds by a table of their addresses, a parameter such as `float* const* theta`.
+
+    None is a null pointer. A message names the arrays theta[0], theta[1], … and their elements theta[1][7].
+    """
+
+    def __init__(self, arrays: Sequence[Any]):
+        self.arrays = tuple(arrays)
 
 
 class RawModule:
@@ -102,7 +113,7 @@ class RawModule:
 
 
 class RawKernel:
-    """kernel(grid, block, arguments, shared_mem=bytes): NumPy arrays, None for a null pointer, NumPy scalars."""
+    """kernel(grid, block, arguments, shared_mem=bytes): NumPy arrays, None for null, NumPy scalars, `Pointers`."""
 
     def __init__(self, module: RawModule, name: str, index: int, signature: translate.Signature):
         self.module, self.name, self.index, self.signature = module, name, index, signature
@@ -113,8 +124,9 @@ class RawKernel:
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
         """Run it to the end; raises SimulatorError for a wrong launch and for every bug that is found."""
         self._check_launch(grid, block, args, shared_mem)
-        arguments = [self._argument(i, a) for i, a in enumerate(args)]
-        arrays, array_of = self._arrays(args)
+        given, tables = self._given(args)
+        arguments = [self._argument(i, a, tables) for i, a in enumerate(args)]
+        arrays, array_of = self._arrays(args, given, tables)
         message = ctypes.create_string_buffer(8192)
         order, seed = current_order()
         pointers = [ctypes.cast(ctypes.pointer(a), ctypes.c_void_p) for a in arguments]
@@ -147,59 +159,85 @@ class RawKernel:
                 f"{self.max_dynamic_shared_size_bytes}; set it first"
             )
 
-    def _argument(self, i, a):
-        """What the kernel is given: an address, or the bytes of a value."""
-        name, kind = self.signature.parameters[i], self._entry.kinds[i : i + 1]
-        if kind in (b"v", b"m"):
-            value = np.asarray(a)
-            if kind == b"m" and value.dtype != tensor_map.TENSOR_MAP:
-                raise SimulatorError(f"{self.name}: {name} is {value.dtype}, expected what tensor_map() returns")
-            if value.size != 1 or value.nbytes != self._entry.bytes[i]:
-                raise SimulatorError(
-                    f"{self.name}: {name} is {value.dtype} of {value.nbytes} bytes, the kernel takes "
-                    f"{self._entry.bytes[i]}; pass a NumPy scalar of its type"
-                )
-            return ctypes.create_string_buffer(value.tobytes(), value.nbytes)
-        if a is None:
-            return ctypes.c_void_p(0)
-        if not isinstance(a, np.ndarray):
-            raise SimulatorError(f"{self.name}: {name} is a pointer, expected a NumPy array or None, not {a!r}")
-        item = self._entry.items[i]
-        if not (item in (1, a.itemsize) or (item > 8 and item % a.itemsize == 0)):
-            raise SimulatorError(
-                f"{self.name}: {name} has {a.dtype} elements of {a.itemsize} bytes, the kernel's have {item}"
-            )
-        if not (a.flags.c_contiguous or a.flags.f_contiguous):
-            raise SimulatorError(f"{self.name}: {name} is not contiguous")
-        if kind == b"p" and not a.flags.writeable:
-            raise SimulatorError(f"{self.name}: {name} is written, and the array is read-only")
-        return ctypes.c_void_p(a.ctypes.data)
+    def _given(self, args):
+        """Every array of the launch with its name and parameter, and the table of each `Pointers`, by parameter."""
+        given, tables = [], {}
+        for i, a in enumerate(args):
+            name, kind = self.signature.parameters[i], self._entry.kinds[i : i + 1]
+            if isinstance(a, Pointers):
+                if kind not in b"tu":
+                    raise SimulatorError(f"{self.name}: {name} is no table of pointers, such as T* const*")
+                for k, x in enumerate(a.arrays):
+                    self._check_array(x, f"{name}[{k}]", i)
+                tables[i] = np.array([0 if x is None else x.ctypes.data for x in a.arrays], np.uint64)
+                given += [(x, f"{name}[{k}]") for k, x in enumerate(a.arrays) if x is not None]
+            elif self._points(i) and a is not None:
+                if kind in b"tu":
+                    raise SimulatorError(f"{self.name}: {name} is a table, expected Pointers or None, not {a!r}")
+                self._check_array(a, name, i)
+                given.append((a, name))
+            elif kind == b"m":
+                if getattr(a, "dtype", None) != tensor_map.TENSOR_MAP:
+                    raise SimulatorError(f"{self.name}: {name} is {a!r}, expected what tensor_map() returns")
+                given.append((tensor_map.memory(a), name))
+        return given, tables
 
-    def _arrays(self, args):
-        """The memory of the arguments, what overlaps as one; and which of them each argument is in."""
-        memory = ((self._memory(i, a), i) for i, a in enumerate(args) if self._points(i, a))
-        given = sorted((a.ctypes.data, i, a) for a, i in memory)
+    def _argument(self, i, a, tables):
+        """What the kernel is given: an address, or the bytes of a value."""
+        if self._points(i):
+            a = tables.get(i, a)
+            return ctypes.c_void_p(0 if a is None else a.ctypes.data)
+        value = np.asarray(a)
+        if value.size != 1 or value.nbytes != self._entry.bytes[i]:
+            raise SimulatorError(
+                f"{self.name}: {self.signature.parameters[i]} is {value.dtype} of {value.nbytes} bytes, the kernel "
+                f"takes {self._entry.bytes[i]}; pass a NumPy scalar of its type"
+            )
+        return ctypes.create_string_buffer(value.tobytes(), value.nbytes)
+
+    def _check_array(self, x, name, i):
+        if x is None:
+            return
+        if not isinstance(x, np.ndarray):
+            raise SimulatorError(f"{self.name}: {name} is a pointer, expected a NumPy array or None, not {x!r}")
+        item = self._entry.items[i]
+        if not (item in (1, x.itemsize) or (item > 8 and item % x.itemsize == 0)):
+            raise SimulatorError(
+                f"{self.name}: {name} has {x.dtype} elements of {x.itemsize} bytes, the kernel's have {item}"
+            )
+        if not (x.flags.c_contiguous or x.flags.f_contiguous):
+            raise SimulatorError(f"{self.name}: {name} is not contiguous")
+        if self._entry.kinds[i : i + 1] in b"pt" and not x.flags.writeable:
+            raise SimulatorError(f"{self.name}: {name} is written, and the array is read-only")
+
+    def _arrays(self, args, given, tables):
+        """The memory of the launch, what overlaps as one; and which part of it each argument is in."""
         found: list[_Array] = []
-        ends: list[int] = []
-        array_of = [-1] * len(args)
-        for start, i, a in given:
-            name = self.signature.parameters[i]
-            if found and start < ends[-1] and a.nbytes:
-                ends[-1] = max(ends[-1], start + a.nbytes)
-                found[-1].bytes = ends[-1] - found[-1].host
+        at: dict[int, int] = {}  # address -> which of them it is in
+        for x, name in sorted(given, key=lambda g: (g[0].nbytes > 0, g[0].ctypes.data)):  # what is empty hides none
+            start, end = x.ctypes.data, x.ctypes.data + x.nbytes
+            if found and found[-1].bytes and start < found[-1].host + found[-1].bytes:
+                found[-1].bytes = max(found[-1].bytes, end - found[-1].host)
                 found[-1].name += b"=" + name.encode()
             else:
-                found.append(_Array(start, a.nbytes, a.itemsize, name.encode()))
-                ends.append(start + a.nbytes)
+                found.append(_Array(start, x.nbytes, x.itemsize, name.encode()))
+            at[start] = len(found) - 1
+        array_of = [at.get(self._address(i, a), -1) for i, a in enumerate(args)]
+        for i, table in tables.items():
+            entries = (ctypes.c_int * max(table.size, 1))(*(at.get(int(address), -1) for address in table))
+            name = self.signature.parameters[i].encode()
+            found.append(_Array(table.ctypes.data, table.nbytes, table.itemsize, name, entries))
             array_of[i] = len(found) - 1
         return found, array_of
 
-    def _points(self, i, a):
-        return isinstance(a, np.ndarray) and self._entry.kinds[i : i + 1] != b"v"
+    def _points(self, i):
+        return self._entry.kinds[i : i + 1] not in b"vm"
 
-    def _memory(self, i, a):
-        """The array, or that of a tensor map."""
-        return tensor_map.memory(a) if self._entry.kinds[i : i + 1] == b"m" else a
+    def _address(self, i, a):
+        """That of an array, given as such or in a tensor map; 0 for what is neither."""
+        if self._entry.kinds[i : i + 1] == b"m":
+            return int(a["base"])
+        return a.ctypes.data if isinstance(a, np.ndarray) and self._points(i) else 0
 
     def _readable(self, message):
         offsets = [int(x, 16) for x in re.findall(r"<pc ([0-9a-f]+)>", message)]

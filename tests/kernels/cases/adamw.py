@@ -1,4 +1,4 @@
-"""The AdamW step: first steps and late ones, gradients that are 0, both kinds of decay."""
+"""The AdamW step: first steps and late ones, gradients that are 0 or clipped, both kinds of decay."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -19,12 +19,13 @@ def cases(draw, dtype=np.float64):
     beta1, beta2 = draw(st.sampled_from([(0.9, 0.999), (0.0, 0.9), (0.5, 0.0)]))
     hyper = {"t": t, "lr": 1e-3, "beta1": beta1, "beta2": beta2, "eps": 1e-8}
     hyper |= {"weight_decay": draw(st.sampled_from([0.0, 0.1])), "decoupled": draw(st.booleans())}
-    return Case((theta, g, m, v), hyper)
+    scale = draw(st.sampled_from([None, 1.0, 0.3, 1e-4, 0.0]))
+    return Case((theta, g, m, v, None if scale is None else np.asarray(scale, dtype)), hyper)
 
 
 HOT_PATH = HotPath(
     "adamw",
-    inputs=("theta", "g", "m", "v"),
+    inputs=("theta", "g", "m", "v", "grad_scale"),
     differentiable=(),
     outputs=("theta", "m", "v"),
     kind="update",

@@ -6,13 +6,17 @@ namespace simulator {
 template <class T>
 constexpr char kind_of() {
   if (std::is_same_v<T, TensorMap>) return 'm';
-  return !std::is_pointer_v<T> ? 'v' : std::is_const_v<std::remove_pointer_t<T>> ? 'c' : 'p';
+  using Item = std::remove_pointer_t<T>;
+  if constexpr (std::is_pointer_v<Item> && std::is_const_v<Item>)
+    return std::is_const_v<std::remove_pointer_t<Item>> ? 'u' : 't';
+  return !std::is_pointer_v<T> ? 'v' : std::is_const_v<Item> ? 'c' : 'p';
 }
 
 template <class T>
 constexpr unsigned item_of() {
   using Item = std::remove_pointer_t<T>;
   if constexpr (!std::is_pointer_v<T>) return 0;
+  else if constexpr (std::is_pointer_v<Item> && std::is_const_v<Item>) return item_of<std::remove_const_t<Item>>();
   else if constexpr (std::is_void_v<Item>) return 1;
   else return sizeof(Item);
 }

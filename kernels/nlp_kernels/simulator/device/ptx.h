@@ -3,6 +3,9 @@
 
 namespace ptx {
 
+template <class T>
+inline T* global(T* p) { return p; }
+
 template <int bytes>
 inline void copy_async(void* shared, const void* global, bool present = true, SIMULATOR_SITE) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16, "cp.async copies 4, 8 or 16 bytes");

@@ -22,6 +22,18 @@ inline bool place(Array& a) {
   return true;
 }
 
+// Where an address of the host lies in the copy of array i; null where it lies in none.
+inline char* moved(char* address, int i) {
+  return i < 0 ? nullptr : launch.request->arrays[i].placed + (address - launch.request->arrays[i].host);
+}
+
+// A table gets the addresses of the copies.
+inline void point(Array& a) {
+  if (!a.entries) return;
+  auto table = reinterpret_cast<char**>(a.placed);
+  for (size_t i = 0; i < a.bytes / sizeof(char*); i++) table[i] = moved(table[i], a.entries[i]);
+}
+
 inline void take_back(Array& a) {
   if (a.placed) memcpy(a.host, a.placed, a.bytes);
   if (a.cells) munmap(a.cells, (a.bytes / a.cell_bytes + 1) * sizeof(Cell));

@@ -112,11 +112,11 @@ static int start(Request* request, const Entry* entries) {
   if (!placed) set_message("the arrays of the launch do not fit into memory");
   if (request->shared > shared_limit)
     set_message(format("%zu bytes of dynamic shared memory, a block may have 232448", request->shared));
+  for (unsigned i = 0; placed && i < request->array_count; i++) point(request->arrays[i]);
   for (unsigned i = 0; placed && i < launch.entry->count; i++) {
     if (request->array_of_argument[i] < 0) continue;
-    const Array& a = request->arrays[request->array_of_argument[i]];
     auto pointer = static_cast<char**>(request->arguments[i]);  // the host's: the kernel gets the copy's
-    *pointer = a.placed + (*pointer - a.host);
+    *pointer = moved(*pointer, request->array_of_argument[i]);
   }
   if (!launch.failed) run(*request);
   for (unsigned i = 0; i < request->array_count; i++) take_back(request->arrays[i]);

@@ -122,10 +122,11 @@ struct Variable {  // of shared memory, at the same place in every block
   size_t offset, bytes, item;
 };
 
-struct Array {  // of global memory; the first four fields come from Python, module.py has the same
+struct Array {  // of global memory; the first five fields come from Python, module.py has the same
   char* host;
   size_t bytes, item;
   const char* name;
+  const int* entries;  // of a table of pointers: which array each points into, -1 for null; else null
   char* placed;
   char* slot;  // the address range in which an access is taken to mean this array
   size_t slot_bytes;
