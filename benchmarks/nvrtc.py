@@ -124,5 +124,5 @@ def _instructions(cubin: bytes) -> dict[str, Counter[str]]:
         file.flush()
         text = subprocess.run([disassembler(), "-c", file.name], check=True, capture_output=True, text=True).stdout
     _, *sections = re.split(r"^\.text\.(\w+):$", text, flags=re.MULTILINE)
-    opcode = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@!?U?P\d\s+)?([A-Z][A-Z0-9_.]*)")
+    opcode = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@!?U?P\d\s+)?([A-Z][A-Z0-9_.x]*)")
     return {name: Counter(opcode.findall(body)) for name, body in zip(sections[::2], sections[1::2], strict=True)}

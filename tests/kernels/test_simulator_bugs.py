@@ -297,7 +297,7 @@ PLANTED = {
         COPY,
         "ptx::copy_wait<1>();",
         "",
-        r"unfinished copy: .* reads ring\[\d+\] at kernel.cu:\d+"
+        r"unfinished copy: .* reads ring\[\d+\] in shared memory at kernel.cu:\d+"
         " before the asynchronous copy to it was waited for",
     ),
     "one group too few waited for": (COPY, "copy_wait<1>", "copy_wait<2>", "unfinished copy: .* reads ring"),
@@ -346,10 +346,10 @@ def test_a_deadlock_says_who_waits_where():
       else ptx::barrier_sync(2, 64);""")
     with pytest.raises(SimulatorError, match="deadlock: no thread can go on") as caught:
         run(code, 1, 64, np.zeros(1, np.int32), options=PTX)
-    assert "32 threads in barrier_sync at kernel.cu:4, the first is thread (0, 0, 0) of block (0, 0, 0)" in str(
+    assert "32 threads in barrier_sync at kernel.cu:5, the first is thread (0, 0, 0) of block (0, 0, 0)" in str(
         caught.value
     )
-    assert "32 threads in barrier_sync at kernel.cu:5, the first is thread (32, 0, 0)" in str(caught.value)
+    assert "32 threads in barrier_sync at kernel.cu:6, the first is thread (32, 0, 0)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -360,8 +360,8 @@ def test_a_deadlock_says_who_waits_where():
         ("ptx::barrier_sync(1, t < 32 ? 64 : 32);", "barrier 1 for 32 threads, but others wait for 64 there"),
         ("y[0] = __shfl_sync(~0u, t, 0, 12);", "width 12 is not a power of two"),
         ("__trap();", "__trap was called"),
-        ("assert(t < 40);", r"assertion failed: t < 40 at kernel.cu:4, in thread \(40, 0, 0\)"),
-        ("extern __shared__ int d[]; d[t] = t;", "uses dynamic shared memory at kernel.cu:4, but"),
+        ("assert(t < 40);", r"assertion failed: t < 40 at kernel.cu:5, in thread \(40, 0, 0\)"),
+        ("extern __shared__ int d[]; d[t] = t;", "uses dynamic shared memory at kernel.cu:5, but"),
         ("volatile char big[600000]; for (int i = 599999; i >= 0; i--) big[i] = t;", "KiB of local memory"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nlp_kernels.simulator import build, translate
+from nlp_kernels.simulator import build, tensor_map, translate
 from nlp_kernels.simulator.errors import SimulatorError
 from nlp_kernels.simulator.order import current_order
 
@@ -176,6 +176,10 @@ class RawKernel:
                     raise SimulatorError(f"{self.name}: {name} is a table, expected Pointers or None, not {a!r}")
                 self._check_array(a, name, i)
                 given.append((a, name))
+            elif kind == b"m":
+                if getattr(a, "dtype", None) != tensor_map.TENSOR_MAP:
+                    raise SimulatorError(f"{self.name}: {name} is {a!r}, expected what tensor_map() returns")
+                given.append((tensor_map.memory(a), name))
         return given, tables
 
     def _argument(self, i, a, tables):
@@ -218,9 +222,7 @@ class RawKernel:
             else:
                 found.append(_Array(start, x.nbytes, x.itemsize, name.encode()))
             at[start] = len(found) - 1
-        array_of = [
-            at[a.ctypes.data] if isinstance(a, np.ndarray) and self._points(i) else -1 for i, a in enumerate(args)
-        ]
+        array_of = [at.get(self._address(i, a), -1) for i, a in enumerate(args)]
         for i, table in tables.items():
             entries = (ctypes.c_int * max(table.size, 1))(*(at.get(int(address), -1) for address in table))
             name = self.signature.parameters[i].encode()
@@ -229,7 +231,13 @@ class RawKernel:
         return found, array_of
 
     def _points(self, i):
-        return self._entry.kinds[i : i + 1] != b"v"
+        return self._entry.kinds[i : i + 1] not in b"vm"
+
+    def _address(self, i, a):
+        """That of an array, given as such or in a tensor map; 0 for what is neither."""
+        if self._entry.kinds[i : i + 1] == b"m":
+            return int(a["base"])
+        return a.ctypes.data if isinstance(a, np.ndarray) and self._points(i) else 0
 
     def _readable(self, message):
         offsets = [int(x, 16) for x in re.findall(r"<pc ([0-9a-f]+)>", message)]

@@ -56,7 +56,7 @@ def _pieces(code: str, name: str, folders: list[Path], seen: set[Path]) -> Itera
         if header not in seen:
             seen.add(header)
             yield from _pieces(header.read_text(), str(header), [header.parent, *folders[1:]], seen)
-            yield f'\n#line {line} "{name}"'
+            yield f'\n#line {line + 1} "{name}"'
     yield code[at:]
 
 
@@ -80,7 +80,7 @@ def shared_memory(code: str) -> str:
         names = [(parsed[2], parsed[3])]
         names += [(m[1], m[2]) for text in further if (m := _FURTHER.match(text))]
         if match[1]:  # one name without a size
-            text = f"typedef {kind} {names[0][0]}_shared_type; SIMULATOR_DYNAMIC({names[0][0]});"
+            text = f"typedef {kind} {names[0][0]}_shared_type; SIMULATOR_DYNAMIC({alignment}, {names[0][0]});"
         else:
             text = " ".join(
                 f"typedef {kind} {name}_shared_type{size}; SIMULATOR_SHARED({alignment}, {name});"
@@ -102,7 +102,10 @@ def signatures(code: str) -> dict[str, Signature]:
         name = re.search(r"(\w+)\s*\Z", head[:opening])
         if name is None:
             continue
-        parameters = tuple(_name(p) for p in split(head[opening + 1 : -1]) if p.strip() not in ("", "void"))
+        given = [p for p in split(head[opening + 1 : -1]) if p.strip() not in ("", "void")]
+        if any("TensorMap" in p and "__grid_constant__" not in p and "*" not in p for p in given):
+            raise SimulatorError(f"{name[1]}: a tensor map is taken as `const __grid_constant__ ptx::TensorMap`")
+        parameters = tuple(_name(p) for p in given)
         cluster = _CLUSTER.search(head)
         template = _TEMPLATE.search(code[: start - len("__global__")])
         arguments = tuple(_name(p) for p in split(template[1])) if template else ()

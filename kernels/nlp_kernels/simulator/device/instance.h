@@ -5,6 +5,7 @@ namespace simulator {
 
 template <class T>
 constexpr char kind_of() {
+  if (std::is_same_v<T, TensorMap>) return 'm';
   using Item = std::remove_pointer_t<T>;
   if constexpr (std::is_pointer_v<Item> && std::is_const_v<Item>)
     return std::is_const_v<std::remove_pointer_t<Item>> ? 'u' : 't';

@@ -53,7 +53,8 @@ inline std::string name_global(const Array& a, const char* address) {
   return format("%s[%ld]", a.name, distance < 0 ? -((-distance + item - 1) / item) : distance / item);
 }
 
-inline void access_global(const char* address, size_t bytes, Access kind, const void* pc) {
+inline void access_global(const char* address, size_t bytes, Access kind, const void* pc,
+                          const Actor& actor = running_thread()) {
   if (address < current->stack && address >= current->stack - stack_slack)
     fail("%s uses more than %zu KiB of local memory", describe(current).c_str(), stack_bytes >> 10);
   Array* a = array_of(address);
@@ -65,7 +66,7 @@ inline void access_global(const char* address, size_t bytes, Access kind, const 
          bytes > a->item ? format("%zu elements from ", bytes / a->item).c_str() : "", name_global(*a, address).c_str(),
          describe_code(pc).c_str(), a->name, a->bytes / a->item);
   for (size_t i = (address - a->placed) / a->cell_bytes; i * a->cell_bytes < address - a->placed + bytes; i++)
-    touch(a->cells[i], kind, pc, [&] { return name_global(*a, a->placed + i * a->cell_bytes); });
+    touch(a->cells[i], kind, pc, actor, [&] { return name_global(*a, a->placed + i * a->cell_bytes); });
 }
 
 // Forget who touched it: fresh pages are zero.
@@ -85,9 +86,19 @@ inline bool on_stack(const char* address, const Fiber* f) {
   return address >= f->stack && address < f->stack + stack_bytes;
 }
 
+// Registers, which are on the stack here, of a wgmma that was not waited for: see wgmma.h.
+inline void check_registers(const char* address, size_t bytes, Access kind, const void* pc) {
+  for (const Registers& r : current->registers)
+    if (address < r.address + r.bytes && address + bytes > r.address && (r.results || kind != Access::load))
+      fail("unfinished wgmma: %s %s %s %ld of %s at %s before wgmma_wait", describe(current).c_str(), verb(kind),
+           r.results ? "accumulator" : "register of A", (address - r.address) / 4, describe(r.site).c_str(),
+           describe_code(pc).c_str());
+}
+
 void access(const void* where, size_t bytes, Access kind, const void* pc) {
   auto address = static_cast<const char*>(where);
-  if (!current || on_stack(address, current)) return;
+  if (!current) return;
+  if (on_stack(address, current)) return check_registers(address, bytes, kind, pc);
   if (address >= &__ehdr_start && address < &_end) return;  // constants
   maybe_interrupt(where, kind);
   if (kind == Access::atomic) acquire(where);

@@ -29,8 +29,17 @@ inline std::string describe(const Fiber* f) {
                 f->block->index.y, f->block->index.z);
 }
 
-// An address of code; Python knows its line.
+// Accesses are named by an address of code, whose line Python knows. What an instruction of many threads or of the
+// copy engine accesses is named by its site, which takes the place of such an address.
+inline const void* place_of(const Site& site) {
+  for (const Site& s : launch.places)
+    if (s.line == site.line && s.what == site.what && s.file == site.file) return &s;
+  return &launch.places.emplace_back(site);
+}
+
 inline std::string describe_code(const void* pc) {
+  for (const Site& s : launch.places)
+    if (&s == pc) return format("%s:%d (%s)", s.file, s.line, s.what);
   return format("<pc %lx>", static_cast<unsigned long>(static_cast<const char*>(pc) - &__ehdr_start));
 }
 
@@ -54,20 +63,26 @@ inline void leave_to_scheduler() { simulator_switch(&current->stack_pointer, sch
   __builtin_unreachable();
 }
 
-// Who waits where: one line for each place, with the number of threads and one of them.
+// Who waits where: one line for each place, with the number of threads, one of them, and what they wait for.
 inline std::string waiting_threads() {
-  std::vector<std::pair<std::string, std::vector<Fiber*>>> places;
+  struct Line {
+    std::string place, reason;
+    std::vector<Fiber*> fibers;
+  };
+  std::vector<Line> lines;
   for (Fiber* f : launch.fibers) {
     if (f->finished) continue;
     std::string place = f->waits_at.what ? describe(f->waits_at) : "a place of its own (it runs)";
-    auto found = std::find_if(places.begin(), places.end(), [&](auto& p) { return p.first == place; });
-    if (found == places.end()) found = places.insert(places.end(), {place, {}});
-    found->second.push_back(f);
+    std::string reason = f->waits_for ? ": " + f->waits_for() : "";
+    auto same = [&](const Line& line) { return line.place == place && line.reason == reason; };
+    auto found = std::find_if(lines.begin(), lines.end(), same);
+    if (found == lines.end()) found = lines.insert(lines.end(), {place, reason, {}});
+    found->fibers.push_back(f);
   }
   std::string text;
-  for (auto& [place, fibers] : places)
-    text += format("\n  %zu %s in %s, the first is %s", fibers.size(), fibers.size() > 1 ? "threads" : "thread",
-                   place.c_str(), describe(fibers[0]).c_str());
+  for (Line& line : lines)
+    text += format("\n  %zu %s in ", line.fibers.size(), line.fibers.size() > 1 ? "threads" : "thread") + line.place +
+            ", the first is " + describe(line.fibers[0]) + line.reason;
   unsigned returned = 0;
   for (Fiber* f : launch.fibers) returned += f->finished;
   if (returned) text += format("\n  %u have returned", returned);

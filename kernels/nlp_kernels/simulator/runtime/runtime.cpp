@@ -1,7 +1,7 @@
 // A launch, from Python's request to its end; and the functions that the compiler's instrumentation calls.
 #include "barriers.h"
 #include "copies.h"
-#include "warp.h"
+#include "wgmma.h"
 
 simulator::Index simulator_thread, simulator_block, simulator_block_size, simulator_grid_size;
 
@@ -12,8 +12,11 @@ static std::vector<char*> stacks;
 static void thread_body() {
   launch.entry->call(launch.request->arguments);
   check_copies();
+  check_stores();
+  check_wgmma();
   leave_warp();
   leave_barriers();
+  check_loads();
   current->finished = true;
   launch.live--;
   launch.progress++;
@@ -36,6 +39,7 @@ static void start_block(Block& block, unsigned first_id, const Known& nothing) {
   block.fibers.resize(threads);
   block.warps.resize((threads + 31) / 32);
   block.bytes.assign(arena_bytes, Byte::unwritten);
+  unsigned registers = std::min(256u, register_file / threads / 8 * 8);  // of a thread, at most
   for (unsigned i = 0; i < threads; i++) {
     Fiber& f = block.fibers[i];
     start_fiber(f, first_id + i, nothing);
@@ -44,6 +48,7 @@ static void start_block(Block& block, unsigned first_id, const Known& nothing) {
     f.lane = i % 32;
     f.thread = {i % size[0], i / size[0] % size[1], i / size[0] / size[1]};
     f.warp->block = &block;
+    f.warp->registers = registers;
     f.warp->exists |= bit(&f);
     f.warp->ready |= bit(&f);
     if (!f.lane) f.warp->fibers = &f;
@@ -66,7 +71,7 @@ static void run_together(const std::vector<unsigned>& order, size_t first, size_
   std::vector<Cluster> clusters(last - first);
   auto nothing = std::make_shared<std::vector<uint32_t>>(count * threads);
   launch.resident.clear(), launch.warps.clear(), launch.fibers.clear(), launch.released.clear();
-  launch.reader_lists.clear();
+  launch.reader_lists.clear(), launch.loads.clear(), launch.agents.clear();
   launch.live = static_cast<unsigned>(count * threads);
   for (size_t i = 0; i < count; i++) {
     unsigned index = order[first + i / size] * size + i % size;
@@ -101,7 +106,7 @@ static int start(Request* request, const Entry* entries) {
   simulator_block_size = {request->block[0], request->block[1], request->block[2]};
   simulator_grid_size = {request->grid[0], request->grid[1], request->grid[2]};
   launch.variables.push_back({nullptr, "dynamic shared memory", 0, request->shared, 1});
-  launch.shared_top = request->shared + gap;
+  launch.shared_top = most_alignment + request->shared + gap;
   bool placed = true;
   for (unsigned i = 0; i < request->array_count; i++) placed &= place(request->arrays[i]);
   if (!placed) set_message("the arrays of the launch do not fit into memory");

@@ -15,7 +15,15 @@ inline unsigned draw(unsigned n) { return static_cast<unsigned>(launch.random() 
 inline void wake(Fiber* f) {
   f->warp->ready |= bit(f);
   f->waits_at = {};
+  f->waits_for = nullptr;
 }
+
+inline void wake(std::vector<Fiber*>& waiting) {
+  for (Fiber* f : waiting) wake(f);
+  waiting.clear();
+}
+
+inline bool deliver();  // let a copy arrive: see engine.h
 
 // The running thread stops here until another wakes it.
 inline void wait(const Site& site) {
@@ -34,7 +42,7 @@ inline void fall_back(Warp* warp) {
 inline void spin() {
   if (launch.progress != launch.spun_at) launch.spins = 0;
   launch.spun_at = launch.progress;
-  if (++launch.spins > 100 + 8 * launch.live)
+  if (++launch.spins > 100 + 8 * launch.live && !deliver())
     fail("livelock: threads wait for a value that nobody writes; %s spins, and\n%s", describe(current).c_str(),
          waiting_threads().c_str() + 1);
   fall_back(current->warp);
@@ -89,13 +97,25 @@ inline void resume(Fiber* f) {
   current = nullptr;
 }
 
+// Nothing can go on: limited waits end. False where that was so before, and nothing has happened since.
+inline bool give_up_waits() {
+  if (launch.given_up_at == launch.progress) return false;
+  launch.given_up_at = launch.progress;
+  bool any = false;
+  for (Fiber* f : launch.fibers)
+    if (!f->finished && f->wait_is_limited && f->waits_at.what) wake(f), any = true;
+  return any;
+}
+
 // Run the resident blocks to their end, or to the first error.
 inline void run_resident() {
   auto& warps = launch.warps;
   if (launch.request->order == 1) std::reverse(warps.begin(), warps.end());
   if (random_order()) std::shuffle(warps.begin(), warps.end(), launch.random);
   while (launch.live && !launch.failed) {
+    if (random_order() && !launch.loads.empty() && draw(16) == 0) deliver();  // it may arrive at any time
     Fiber* f = next_fiber();
+    if (!f && (deliver() || give_up_waits())) continue;
     if (!f) return set_message("deadlock: no thread can go on" + waiting_threads());
     resume(f);
     if (random_order() && draw(50) == 0) fall_back(f->warp);

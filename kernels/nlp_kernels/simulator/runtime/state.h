@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <unordered_map>
 #include <vector>
 
-#include "../interface.h"
+#include "asynchronous.h"
 #include "context.h"
 
 namespace simulator {
@@ -20,11 +22,8 @@ constexpr size_t stack_slack = 1 << 20;     // below, for those that use more, u
 constexpr size_t arena_bytes = 512 << 10;   // one block's shared memory, with room between its variables
 constexpr size_t shared_limit = 227 << 10;  // of the largest GPU
 constexpr size_t static_limit = 48 << 10;
+constexpr unsigned register_file = 65536;  // registers of a processor
 constexpr uint64_t stack_canary = 0x5AFE57ACC5AFE57A;
-
-struct Block;
-struct Warp;
-using Known = std::shared_ptr<const std::vector<uint32_t>>;  // a clock value of every thread: see races.h
 
 struct Copy {
   void* to;
@@ -48,6 +47,13 @@ struct Fiber {  // a CUDA thread
   unsigned repeats = 0;
   std::vector<Copy> open_copies;
   std::deque<std::vector<Copy>> copy_groups;
+  std::function<std::string()> waits_for;  // more to say of waits_at
+  bool wait_is_limited = false;            // it ends, in vain, when nothing else can go on
+  std::vector<uint32_t> fences;            // clocks at which it called fence_proxy_async
+  std::unique_ptr<Stores> stores;
+  std::vector<Registers> registers;
+  unsigned issued = 0, committed = 0;  // wgmma instructions, and groups of them
+  bool wgmma_fenced = false;
 };
 
 struct Group {  // the lanes of one mask, meeting at a warp collective
@@ -60,6 +66,7 @@ struct Warp {
   Block* block = nullptr;
   Fiber* fibers = nullptr;
   unsigned exists = 0, finished = 0, ready = 0;  // bits of lanes
+  unsigned registers = 0;                        // of a thread: see setmaxnreg
   int64_t priority = 0;
   std::deque<Group> groups;
 };
@@ -77,14 +84,21 @@ struct Cluster {
   Barrier barrier;
 };
 
-struct Cell {  // who touched an element last: see races.h
-  uint32_t writer = 0, write_clock = 0, reader = 0, read_clock = 0;
-  const void* write_pc = nullptr;
-  const void* read_pc = nullptr;
-  std::vector<std::pair<uint32_t, uint32_t>>* readers = nullptr;  // further threads, unordered with each other
+struct Reader {
+  uint32_t id, clock;
+  const void* pc;
 };
 
-enum class Byte : unsigned char { unwritten, written, arriving };  // arriving: an unfinished asynchronous copy
+struct Cell {  // who touched an element last: see races.h
+  uint32_t writer : 31, atomic : 1;
+  uint32_t write_clock, reader, read_clock;
+  const void* write_pc;
+  const void* read_pc;
+  std::vector<Reader>* readers;  // further ones, unordered with each other
+};
+
+// arriving: an unfinished asynchronous copy; mbarrier: one that was initialised there
+enum class Byte : unsigned char { unwritten, written, arriving, mbarrier };
 
 struct Block {
   Index index{};
@@ -96,6 +110,10 @@ struct Block {
   char* arena = nullptr;
   std::vector<Byte> bytes;
   std::vector<std::vector<Cell>> cells;  // of each shared variable
+  std::map<size_t, Mbarrier> mbarriers;  // by offset in the arena
+  std::deque<Warpgroup> warpgroups;
+  unsigned free_registers = 0;
+  std::vector<Fiber*> waiting_for_registers;
 };
 
 struct Variable {  // of shared memory, at the same place in every block
@@ -141,9 +159,12 @@ struct Launch {
   Barrier grid;
   std::mt19937_64 random;
   unsigned accesses = 0, until_preempted = 0;  // since this thread was resumed; until it is interrupted
-  uint64_t progress = 0, spun_at = 0, spins = 0, steps = 0;
+  uint64_t progress = 0, given_up_at = 0, spun_at = 0, spins = 0, steps = 0;
   std::unordered_map<const void*, Known> released;  // by atomic operations on an address
-  std::deque<std::vector<std::pair<uint32_t, uint32_t>>> reader_lists;  // of cells
+  std::deque<std::vector<Reader>> reader_lists;  // of cells
+  std::deque<Load> loads;  // that have not arrived
+  std::deque<std::string> agents;  // see races.h; what to say of one who has not waited for it
+  std::deque<Site> places;  // see report.h
   bool failed = false;
 };
 
