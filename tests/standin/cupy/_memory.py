@@ -14,7 +14,7 @@ from cupy._machine import machine
 ALIGNMENT, GARBAGE = 512, 0xFF  # memory that nobody has written reads as NaN or -1
 
 
-_blocks: dict[int, Block] = {}  # by address; a weak reference would not outlive a cycle that a `__del__` takes them from
+_blocks: dict[int, Block] = {}  # by address; a weak reference is gone before a `__del__` rescues one
 _released: dict[tuple[int, int], list[Block]] = {}  # what pools gave back to the driver, by size and device
 
 
