@@ -1,4 +1,4 @@
-"""Devices: what tensors, layers, optimisers and files do on a GPU, which CuPy's stand-in plays here."""
+"""Devices: what tensors, layers, optimisers and files do on CuPy arrays, of its stand-in or of a GPU."""
 
 import copy
 import importlib.util
@@ -38,7 +38,7 @@ def test_nothing_imports_cupy_before_it_is_asked_for():
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
-def test_to_and_back(standin_cupy):
+def test_to_and_back(any_cupy):
     x = Tensor([[1.5, -2.0]], requires_grad=True)
     y = x.to("cuda")
     assert (x.device, y.device) == ("cpu", "cuda:0")
@@ -56,18 +56,18 @@ def test_to_and_back(standin_cupy):
     assert [1, 2, 3][Tensor(2).to("cuda")] == 3
 
 
-def test_creation(standin_cupy):
+def test_creation(any_cupy):
     made = [
         *(tn.zeros(2, device="cuda"), tn.ones((2, 3), device="cuda:0"), tn.full(2, 7, device="cuda")),
         *(tn.arange(3, device="cuda"), tn.linspace(0, 1, 3, device="cuda"), tn.empty(2, device="cuda")),
         *(tn.eye(2, device="cuda"), tn.asarray([1.0], device="cuda"), tn.zeros_like([1.0], device="cuda")),
         tn.full_like(tn.ones(2, device="cuda"), 3),
         tn.astype([1], "float32", device="cuda"),
-        nn.Parameter(standin_cupy.ones(2)),
+        nn.Parameter(any_cupy.ones(2)),
     ]
     assert {x.device for x in made} == {"cuda:0"}
     assert {x.dtype for x in made} == {np.dtype(np.float32), np.dtype(np.int64)} | {np.dtype(np.float64)}
-    assert tn.__array_namespace_info__().devices() == ["cpu", "cuda:0", "cuda:1"]
+    assert tn.__array_namespace_info__().devices()[:2] == ["cpu", "cuda:0"]
 
 
 def test_a_second_gpu(machine):
@@ -79,13 +79,13 @@ def test_a_second_gpu(machine):
     assert (x.to("cuda:0") + y).tolist() == [2, 2]
 
 
-def test_printing(standin_cupy):
+def test_printing(any_cupy):
     assert repr(tn.ones(2, device="cuda")) == "Tensor([1., 1.], device='cuda:0')"
     assert f"{Tensor(1.5).to('cuda'):.2f}" == "1.50"
     assert repr(nn.Linear(2, 1).to("cuda")) == repr(nn.Linear(2, 1))
 
 
-def test_copies(standin_cupy):
+def test_copies(any_cupy):
     x = Tensor([1.0, 2.0], requires_grad=True)
     x = Tensor(x.to("cuda").data, requires_grad=True)
     for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
@@ -95,7 +95,7 @@ def test_copies(standin_cupy):
         assert x.tolist() == [1.0, 2.0]
 
 
-def test_numbers_lists_and_scalars_beside_a_gpu(standin_cupy):
+def test_numbers_lists_and_scalars_beside_a_gpu(any_cupy):
     x = Tensor([1.0, 2.0]).to("cuda")
     for y in (x + 1, 1 + x, x * np.float32(2), np.float64(2) * x, 2**x, x / np.int64(2)):
         assert (y.device, y.dtype) == ("cuda:0", np.float32)
@@ -125,14 +125,14 @@ MIXED = {
 
 
 @pytest.mark.parametrize("message", MIXED)
-def test_mixed_devices_are_named(message, standin_cupy):
+def test_mixed_devices_are_named(message, any_cupy):
     x, y = (Tensor(RNG.normal(size=(2, 2))) for _ in range(2))
     with pytest.raises(DeviceError) as told:
         MIXED[message](x.to("cuda"), y)
     assert message in str(told.value)
 
 
-def test_indices_targets_lengths_and_masks_may_stay_on_the_host(standin_cupy, readable):
+def test_indices_targets_lengths_and_masks_may_stay_on_the_host(any_cupy, readable):
     table, x = Tensor(RNG.normal(size=(4, 3))).to("cuda"), Tensor(RNG.normal(size=(2, 3))).to("cuda")
     q = Tensor(RNG.normal(size=(2, 1, 3, 2))).to("cuda")
     keep, lengths = RNG.random((3, 3)) < 0.7, np.array([2, 3])
@@ -157,7 +157,7 @@ def test_indices_targets_lengths_and_masks_may_stay_on_the_host(standin_cupy, re
             np.testing.assert_array_equal(y.tolist(), z.tolist())
 
 
-def test_indices_out_of_range(standin_cupy, readable):
+def test_indices_out_of_range(any_cupy, readable):
     """Looked at while the host has them; on the GPU only in anomaly mode."""
     table, far = tn.ones((4, 3), device="cuda"), [1, 4]
     with pytest.raises(IndexError, match="embedding: indices contains 4, out of range for size 4"):
@@ -170,14 +170,14 @@ def test_indices_out_of_range(standin_cupy, readable):
         tn.embedding(table, there)
 
 
-def test_anomaly_mode(standin_cupy):
+def test_anomaly_mode(any_cupy):
     x = Tensor([1.0, 0.0]).to("cuda").requires_grad_()
     with tn.detect_anomaly(), pytest.raises(tn.AnomalyError, match=r"log: .*Inf among 2 values, from .*\[0, 1\]"):
         tn.log(x)
 
 
 @needs_simulator()
-def test_random_numbers_and_masks_are_the_cpus(standin_cupy, readable):
+def test_random_numbers_and_masks_are_the_cpus(any_cupy, readable):
     x = RNG.normal(size=(5, 7)).astype(np.float32)
     for p in (0.3, 1.0):
         here, there = (tn.dropout(Tensor(x).to(d), p, generator=Generator(3)) for d in ("cpu", "cuda"))
@@ -191,7 +191,7 @@ def test_random_numbers_and_masks_are_the_cpus(standin_cupy, readable):
         assert here == there
 
 
-def test_modules_move_with_gradients_and_buffers(standin_cupy, readable):
+def test_modules_move_with_gradients_and_buffers(any_cupy, readable):
     layer = nn.Sequential(nn.Embedding(5, 3), nn.LayerNorm(3), nn.Linear(3, 2))
     layer.register_buffer("seen", tn.zeros(2, dtype=tn.int64))
     ids, g = np.array([1, 4, 1]), RNG.normal(size=(3, 2)).astype(np.float32)
@@ -218,7 +218,7 @@ def test_modules_move_with_gradients_and_buffers(standin_cupy, readable):
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop"])
-def test_optimisers_keep_their_state_where_the_parameters_are(name, standin_cupy, readable):
+def test_optimisers_keep_their_state_where_the_parameters_are(name, any_cupy, readable):
     shapes = [(3, 2), (2,), ()]
     values, grads = ([RNG.normal(size=s) for s in shapes] for _ in range(2))
     trained = {}
@@ -242,7 +242,7 @@ def test_optimisers_keep_their_state_where_the_parameters_are(name, standin_cupy
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_checkpoints_hold_the_same_bits_from_anywhere(standin_cupy, tmp_path):
+def test_checkpoints_hold_the_same_bits_from_anywhere(any_cupy, tmp_path):
     layer = nn.Linear(3, 2)
     optimizer = optim.AdamW(layer.parameters())
     for device in ("cpu", "cuda", "cpu"):
@@ -255,11 +255,40 @@ def test_checkpoints_hold_the_same_bits_from_anywhere(standin_cupy, tmp_path):
         assert layer.state_dict()["weight"].tobytes() == loaded["model"]["weight"].tobytes()
 
 
-def test_dlpack_shares_memory(standin_cupy):
+CONSTANTS = {  # what is not differentiated, on numbers, pairs of numbers and whole numbers
+    "x": "ceil floor isfinite isinf isnan logical_not round sign signbit trunc imag any all argmax argmin "
+    "count_nonzero nonzero argsort unique_all unique_counts unique_inverse unique_values zeros_like ones_like",
+    "x y": "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor nextafter "
+    "floor_divide searchsorted",
+    "i": "bitwise_invert",
+    "i j": "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift",
+}
+
+
+@pytest.mark.parametrize(("given", "name"), [(given, n) for given, names in CONSTANTS.items() for n in names.split()])
+def test_functions_without_a_gradient(given, name, any_cupy):
+    sorted_ = name == "searchsorted"
+    arrays = {
+        "x": np.float32([1, 2, 2.5]) if sorted_ else np.float32([[3, 1, -2], [1, 0, 2]]),
+        "y": np.float32([[0, 2], [3, 2]]) if sorted_ else np.float32([[2, 1, 5], [-1, 4, 1]]),
+        "i": np.array([[6, 3], [1, 2]]),
+        "j": np.array([[1, 2], [3, 3]]),
+    }
+    results = []
+    for device in ("cpu", "cuda:0"):
+        found = getattr(tn, name)(*(Tensor(arrays[a]).to(device) for a in given.split()))
+        results.append(found if isinstance(found, tuple) else (found,))
+        assert {y.device for y in results[-1]} == {device}
+    for y, z in zip(*results, strict=True):
+        assert y.dtype == z.dtype
+        assert y.tolist() == z.tolist()
+
+
+def test_dlpack_shares_memory(any_cupy):
     x = Tensor(RNG.normal(size=(2, 3))).to("cuda")
     assert x.__dlpack_device__() == (2, 0)
-    theirs = standin_cupy.from_dlpack(x)
-    assert type(theirs) is standin_cupy.ndarray
+    theirs = any_cupy.from_dlpack(x)
+    assert type(theirs) is any_cupy.ndarray
     assert theirs.data.ptr == x.data.data.ptr
     y = tn.from_dlpack(theirs)
     assert y.device == "cuda:0"
@@ -267,10 +296,10 @@ def test_dlpack_shares_memory(standin_cupy):
     assert tn.from_dlpack(theirs, copy=True).data.data.ptr != x.data.data.ptr
     assert tn.from_dlpack(theirs, device="cpu").device == "cpu"
     with pytest.raises(RuntimeError, match=r"would cut the graph: x\.detach"):
-        standin_cupy.from_dlpack(x.requires_grad_())
+        any_cupy.from_dlpack(x.requires_grad_())
 
 
-def test_higher_derivatives(standin_cupy, readable):
+def test_higher_derivatives(any_cupy, readable):
     x = Tensor([0.5, -1.5]).to("cuda")
     assert tn.jacobian(tn.tanh, x).device == "cuda:0"
     hessian = tn.hessian(lambda v: tn.sum(v**3), x)

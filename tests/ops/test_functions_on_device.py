@@ -1,4 +1,4 @@
-"""Every differentiable function on arrays of a GPU, which CuPy's stand-in plays: values and gradients as on the CPU."""
+"""Every differentiable function on CuPy arrays, of its stand-in or a GPU: values and gradients as on the CPU."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def gradients(function, case, gs, device):
 @pytest.mark.constant_cotangents("a gradient may be the same in all of its few places")
 @settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), rng=generators())
-def test_values_and_gradients_to_order_two_are_the_cpus(function, data, rng, standin_cupy):
+def test_values_and_gradients_to_order_two_are_the_cpus(function, data, rng, any_cupy):
     case = data.draw(function.cases)
     gs = [rng.normal(size=y.shape) for y in several(function(*case.args, **case.params))]
     with tn.use_backend("reference"):

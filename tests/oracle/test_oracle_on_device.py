@@ -1,4 +1,4 @@
-"""The same numbers from a GPU, which CuPy's stand-in plays: functions, layers, losses, optimisers and clipping."""
+"""The same numbers from CuPy arrays, of its stand-in or a GPU: functions, layers, losses, optimisers and clipping."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = [name for name in dict.fromkeys(case.row for case in CASES) if name != "
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pytorch_agrees(name, standin_cupy):
+def test_pytorch_agrees(name, any_cupy):
     few = 8 * ROUNDINGS  # the readable references round more often than the CPU's kernels
     with tn.use_backend("reference"):
         wrong = [line for case in CASES if case.row == name for line in disagreements(case, OnDevice(), few)]

@@ -37,6 +37,7 @@ def installed() -> Iterator[ModuleType]:
     finally:
         if "cupy._machine" in sys.modules:
             sys.modules["cupy._machine"].machine.__init__()
+            sys.modules["cupy._memory"].forget()
         sys.path.remove(_FOLDER)
         _kept.update(_taken_away())
         vars(array_api_compat).pop("cupy", None)

@@ -1,6 +1,6 @@
 """Training steps as CUDA graphs: the losses and weights of eager steps, to the last bit; bugs planted in the replay.
 
-CuPy's stand-in captures and launches; what is stale on a GPU is stale there.
+CuPy's stand-in captures and launches, or a GPU; what is stale on one is stale on the other.
 """
 
 import contextlib
@@ -24,8 +24,9 @@ pytestmark = [needs_simulator(), pytest.mark.constant_cotangents("to look at one
 
 
 @pytest.fixture(autouse=True)
-def _mostly_readable(standin_cupy, request):
+def _mostly_readable(request):
     """AdamW and the norm by their kernels, which a graph needs; the rest by the readable references."""
+    request.getfixturevalue("any_cupy" if "any_cupy" in request.fixturenames else "standin_cupy")
     if "whole" in request.node.name:
         yield
         return
@@ -83,13 +84,13 @@ def run(by_graph, steps=6, clip=0.5, said=None, **options):
     return done, kept, leaves(learner.model.state_dict()), leaves(learner.optimizer.state_dict())
 
 
-def test_replayed_steps_are_the_steps(standin_cupy):
+def test_replayed_steps_are_the_steps(any_cupy):
     said = []
     assert run(True, said=said) == run(False)
     assert said == ["training steps are replayed as a CUDA graph, captured from the second one"]
 
 
-def test_they_were_replayed(monkeypatch):
+def test_they_were_replayed(monkeypatch, any_cupy):
     launched = []
     replay = Captured.gradients
     monkeypatch.setattr(Captured, "gradients", lambda self, batch: launched.append(1) or replay(self, batch))
@@ -97,18 +98,22 @@ def test_they_were_replayed(monkeypatch):
     assert len(launched) == 4
 
 
-def test_a_batch_of_another_shape_is_a_step_by_itself():
+def test_a_batch_of_another_shape_is_a_step_by_itself(any_cupy):
     assert run(True, steps=9, sizes=(6, 6, 6, 2)) == run(False, steps=9, sizes=(6, 6, 6, 2))
 
 
-def test_other_memory_is_not_touched(standin_cupy):
+def test_other_memory_is_not_touched(any_cupy):
+    other_memory_is_not_touched(any_cupy)
+
+
+def other_memory_is_not_touched(cupy):
     """What is computed between the steps, as a validation is, and what the steps before left."""
     learner = Learner()
     mine = []
     for _ in learner.steps(6, 0.5, GraphStep(learner, 0.5, lambda said: None)):
-        standin_cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_memory_pool().free_all_blocks()
         values = np.random.default_rng(len(mine)).normal(size=(6, 8))
-        mine.append((values, [standin_cupy.asarray(values * k) for k in range(8)]))
+        mine.append((values, [cupy.asarray(values * k) for k in range(8)]))
         for numbers, arrays in mine:
             for k, array in enumerate(arrays):
                 np.testing.assert_array_equal(array.get(), numbers * k)
@@ -121,7 +126,7 @@ def test_other_memory_is_not_touched(standin_cupy):
         ({"sizes": (3, 4)}, "the batches' shapes vary"),
     ],
 )
-def test_what_cannot_be_replayed_runs_step_by_step_and_says_why(options, why):
+def test_what_cannot_be_replayed_runs_step_by_step_and_says_why(options, why, any_cupy):
     said = []
     tn.manual_seed(0)
     eager = run(False, **options)
@@ -145,7 +150,7 @@ WAITING = {
 
 
 @pytest.mark.parametrize("name", WAITING)
-def test_a_step_that_waits_for_the_gpu_runs_step_by_step(name, monkeypatch):
+def test_a_step_that_waits_for_the_gpu_runs_step_by_step(name, monkeypatch, any_cupy):
     """The failed capture leaves no trace: nothing was counted, drawn or computed."""
     forward = nn.Sequential.forward
     monkeypatch.setattr(nn.Sequential, "forward", lambda self, x: forward(self, WAITING[name](tn.asarray(x))))
@@ -154,7 +159,7 @@ def test_a_step_that_waits_for_the_gpu_runs_step_by_step(name, monkeypatch):
     assert "not as a CUDA graph: it cannot be captured (" in said[0]
 
 
-def test_divergence_is_told_before_it_reaches_the_weights(monkeypatch):
+def test_divergence_is_told_before_it_reaches_the_weights(any_cupy):
     learner = Learner()
     draw = learner.draw
     learner.draw = lambda: tuple(a * np.inf if a.dtype.kind == "f" and learner.drawn == 5 else a for a in draw())
@@ -176,7 +181,7 @@ def test_divergence_is_told_before_it_reaches_the_weights(monkeypatch):
         ("language-model", "--cell gru --layers 1 --hidden 6 --bptt 5 --batch-size 2 --min-count 1 --dropout 0"),
     ],
 )
-def test_a_whole_model_with_every_kernel_there_is(name, options, tmp_path, monkeypatch):
+def test_a_whole_model_with_every_kernel_there_is(name, options, tmp_path, monkeypatch, any_cupy):
     """By the command line; the language model's state goes from block to block, and an epoch ends with a short one."""
     monkeypatch.setattr(LanguageModelRun, "sample_length", 3)
     words = "we hold these truths to be self evident , that all are created equal .".split()
@@ -243,7 +248,7 @@ def test_planted_bugs_are_caught(plant, monkeypatch, standin_cupy):
 
 def test_memory_that_is_shared_is_caught(monkeypatch, standin_cupy):
     """Without a pool of its own, a graph writes into what somebody else was given."""
-    test_other_memory_is_not_touched(standin_cupy)
+    other_memory_is_not_touched(standin_cupy)
     monkeypatch.setattr(standin_cupy.cuda, "MemoryPool", standin_cupy.get_default_memory_pool)
     with pytest.raises(AssertionError):
-        test_other_memory_is_not_touched(standin_cupy)
+        other_memory_is_not_touched(standin_cupy)

@@ -1,4 +1,4 @@
-"""Every model trained, continued, and at work by the command line with `--device cuda`, which CuPy's stand-in plays."""
+"""Every model trained, continued, and at work by the command line with `--device cuda`: CuPy's stand-in, or a GPU."""
 
 import json
 
@@ -44,7 +44,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _readable(standin_cupy, monkeypatch):
+def _readable(any_cupy, monkeypatch):
     """The readable references on both devices: they round alike, and are quick on little data."""
     for run_class in (WindowRun, StreamRun):
         monkeypatch.setattr(run_class, "sample_length", 12)
@@ -90,10 +90,10 @@ def test_a_run_on_the_gpu_is_the_run_on_the_cpu(name, data, tmp_path, capsys):
     assert written["cuda"] == written["cpu"] != ""
 
 
-def test_a_gpu_that_is_not_there_is_told_before_there_is_a_folder(data, tmp_path, capsys, standin_cupy):
-    words = ["train", "gpt", "--data", data / "text", "--out", tmp_path / "run", "--device", "cuda:7"]
+def test_a_gpu_that_is_not_there_is_told_before_there_is_a_folder(data, tmp_path, capsys):
+    words = ["train", "gpt", "--data", data / "text", "--out", tmp_path / "run", "--device", "cuda:77"]
     assert main([str(w) for w in words]) == 2
-    assert capsys.readouterr().err == "tinygrad-nlp: device 'cuda:7': this machine has 2 GPUs, cuda:0 to cuda:1\n"
+    assert capsys.readouterr().err.startswith("tinygrad-nlp: device 'cuda:77': this machine has ")
     assert not (tmp_path / "run").exists()
 
 

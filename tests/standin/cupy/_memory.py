@@ -14,7 +14,7 @@ from cupy._machine import machine
 ALIGNMENT, GARBAGE = 512, 0xFF  # memory that nobody has written reads as NaN or -1
 
 
-_blocks: weakref.WeakSet[Block] = weakref.WeakSet()
+_blocks: dict[int, Block] = {}  # by address; a weak reference is gone before a `__del__` rescues one
 _released: dict[tuple[int, int], list[Block]] = {}  # what pools gave back to the driver, by size and device
 
 
@@ -27,7 +27,6 @@ class Block:
         self.bytes, self.size = raw[start : start + size], size
         self.ptr, self.device_id = self.bytes.ctypes.data, machine.current
         self.key: tuple = ()  # under which its pool keeps it
-        _blocks.add(self)
 
 
 def release(block: Block) -> None:
@@ -39,7 +38,7 @@ def release(block: Block) -> None:
 
 def bytes_from(address: int) -> np.ndarray:
     """The device memory from an address to the end of its block."""
-    for block in _blocks:
+    for block in _blocks.values():
         if block.ptr <= address < block.ptr + block.size:
             return block.bytes[address - block.ptr :]
     raise ValueError(f"no device memory at {address:#x}")
@@ -102,6 +101,7 @@ class MemoryPool:
             released = _released.get((size, machine.current))
             block, self.made = released.pop() if released else Block(size), self.made + size
             block.key = self._key(size)
+        _blocks[block.ptr] = block
         self.taken += size
         return MemoryPointer(Memory(block, self), 0)
 
@@ -136,6 +136,15 @@ class MemoryPool:
 
 
 default_pool = MemoryPool()
+
+
+def forget() -> None:
+    """Return to the host what no array has."""
+    default_pool.idle.clear()
+    _released.clear()
+    _blocks.clear()
+
+
 _chosen = threading.local()
 
 
