@@ -21,14 +21,14 @@ struct Vote {  // what a barrier says of the predicates that its threads brought
 
 enum class Access { load, store, atomic };
 
-constexpr unsigned slot_bytes = 16;  // the largest value that a lane hands to the others
+constexpr unsigned slot_bytes = 32;  // the largest value that a lane hands to the others
 using Slots = unsigned char[32][slot_bytes];
 
 Vote barrier(int id, unsigned count, bool predicate, Site);  // count 0: all threads of the block
 void barrier_arrive(int id, unsigned count, Site);
 void cluster_barrier(Site);
 void grid_barrier(Site);
-const Slots& exchange(unsigned mask, const void* value, unsigned bytes, Site);  // every lane's value
+const Slots& exchange(unsigned mask, const void* value, unsigned bytes, Site, bool orders = true);  // all lanes' values
 unsigned taking_part(unsigned mask);                                            // the lanes of the mask that exist
 void check_source(unsigned mask, unsigned lane, Site);
 
@@ -46,6 +46,11 @@ void pause(Site);
 void copy_async(void* shared, const void* global, unsigned bytes, unsigned filled, Site);
 void copy_commit();
 void copy_wait(unsigned newest_may_be_open);
+
+void load_matrices(unsigned* registers, unsigned count, bool transposed, const void* row, Site);
+void store_matrices(void* row, const unsigned* registers, unsigned count, bool transposed, Site);
+void multiply_bf16(float* d, const unsigned* a, const unsigned* b, Site);  // d (16, 8) += a (16, 16) b (16, 8)
+void multiply_tf32(float* d, const unsigned* a, const unsigned* b, Site);  // d (16, 8) += a (16, 8) b (8, 8)
 
 unsigned lane();
 long long ticks();

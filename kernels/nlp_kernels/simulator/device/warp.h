@@ -18,7 +18,7 @@ SIMULATOR_UNCHECKED T value_of(const Slots& slots, unsigned lane) {
 
 template <class T>
 inline const Slots& hand_in(unsigned mask, const T& value, Site site) {
-  static_assert(sizeof(T) <= slot_bytes && std::is_trivially_copyable_v<T>, "a lane hands over at most 16 bytes");
+  static_assert(sizeof(T) <= slot_bytes && std::is_trivially_copyable_v<T>, "a lane hands over at most 32 bytes");
   return exchange(mask, &value, sizeof(T), site);
 }
 

@@ -29,8 +29,17 @@ inline std::string describe(const Fiber* f) {
                 f->block->index.y, f->block->index.z);
 }
 
-// An address of code; Python knows its line.
+// Accesses are named by an address of code, whose line Python knows. What an instruction of many threads or of the
+// copy engine accesses is named by its site, which takes the place of such an address.
+inline const void* place_of(const Site& site) {
+  for (const Site& s : launch.places)
+    if (s.line == site.line && s.what == site.what && s.file == site.file) return &s;
+  return &launch.places.emplace_back(site);
+}
+
 inline std::string describe_code(const void* pc) {
+  for (const Site& s : launch.places)
+    if (&s == pc) return format("%s:%d (%s)", s.file, s.line, s.what);
   return format("<pc %lx>", static_cast<unsigned long>(static_cast<const char*>(pc) - &__ehdr_start));
 }
 

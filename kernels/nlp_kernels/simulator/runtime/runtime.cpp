@@ -1,7 +1,7 @@
 // A launch, from Python's request to its end; and the functions that the compiler's instrumentation calls.
 #include "barriers.h"
 #include "copies.h"
-#include "warp.h"
+#include "matrices.h"
 
 simulator::Index simulator_thread, simulator_block, simulator_block_size, simulator_grid_size;
 

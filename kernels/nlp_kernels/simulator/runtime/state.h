@@ -143,6 +143,7 @@ struct Launch {
   uint64_t progress = 0, spun_at = 0, spins = 0, steps = 0;
   std::unordered_map<const void*, Known> released;  // by atomic operations on an address
   std::deque<std::vector<std::pair<uint32_t, uint32_t>>> reader_lists;  // of cells
+  std::deque<Site> places;  // see report.h
   bool failed = false;
 };
 

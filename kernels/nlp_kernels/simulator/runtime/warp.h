@@ -36,7 +36,8 @@ inline void check_collective(unsigned mask, const Site& site) {
   }
 }
 
-const Slots& exchange(unsigned mask, const void* value, unsigned bytes, Site site) {
+// `orders`: what the lanes wrote before is there for all of them afterwards.
+const Slots& exchange(unsigned mask, const void* value, unsigned bytes, Site site, bool orders) {
   check_collective(mask, site);
   Group& g = group_of(mask);
   Slots& slots = g.slots[g.generation & 1];
@@ -53,7 +54,7 @@ const Slots& exchange(unsigned mask, const void* value, unsigned bytes, Site sit
     members[count++] = &current->warp->fibers[__builtin_ctz(lanes)];
     wake(members[count - 1]);
   }
-  synchronise(members, count);
+  if (orders) synchronise(members, count);
   g.arrived = 0;
   g.generation++;
   launch.progress++;
