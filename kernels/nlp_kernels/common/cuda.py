@@ -25,12 +25,12 @@ def serves(x: Any) -> bool:
 class Source:
     """The `cuda.cu` beside a launcher and the template instances it uses, with `T` for the type.
 
-    Those in `clusters` are for devices whose blocks can share a row.
+    Those in `clusters` are for devices whose blocks can share a row. `oldest` is the compute capability that it needs.
     """
 
-    def __init__(self, launcher: str, *instances: str, clusters: tuple[str, ...] = ()):
+    def __init__(self, launcher: str, *instances: str, clusters: tuple[str, ...] = (), oldest: int = 75):
         self.path = Path(launcher).with_suffix(".cu")
-        self.instances, self.clusters = instances, clusters
+        self.instances, self.clusters, self.oldest = instances, clusters, oldest
 
     @property
     def code(self) -> str:
@@ -72,9 +72,15 @@ def arithmetic(dtype: Any) -> np.dtype:
     return np.dtype(np.float32) if str(dtype) == "bfloat16" else np.dtype(dtype)
 
 
-def empty(x: Any, shape: tuple[int, ...]) -> Any:
-    """A fresh array beside x, of its dtype; for the simulator one of NaN: a place that no thread writes shows."""
-    return np.full(shape, np.nan, x.dtype) if type(x) is np.ndarray else import_module("cupy").empty(shape, x.dtype)
+def empty(x: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A fresh array beside x, of its dtype unless told; for the simulator one of NaN, so that unwritten places show.
+
+    Bits of numbers (uint16) are all set, which is a NaN, too.
+    """
+    dtype = np.dtype(dtype or x.dtype)
+    if type(x) is np.ndarray:
+        return np.full(shape, np.iinfo(dtype).max if dtype.kind == "u" else np.nan, dtype)
+    return import_module("cupy").empty(shape, dtype)
 
 
 def empty_like(x: Any) -> Any:
@@ -108,9 +114,14 @@ def span(x: Any) -> Any:
     return np.lib.stride_tricks.as_strided(x, (length,), (x.itemsize,), writeable=False)
 
 
+def capability(x: Any) -> int:
+    """The compute capability of the GPU of x, 90 for 9.0; the simulator has what Hopper has."""
+    return 90 if type(x) is np.ndarray else int(x.device.compute_capability)
+
+
 def clusters(x: Any) -> bool:
     """Whether blocks can share a row: on compute capability 9.0 and newer, and in the simulator."""
-    return type(x) is np.ndarray or int(x.device.compute_capability) >= 90
+    return capability(x) >= 90
 
 
 def blocks(x: Any, needed: int, per_processor: int = 8) -> int:
