@@ -64,7 +64,7 @@ __device__ __forceinline__ void multiply(float (&sum)[TILE / 32][4][4], const Ha
   using A = Part<TILE, A_BY_K>;
   using B = Part<TILE, B_BY_K>;
   const int warp = threadIdx.x / 32, row = warp % 2 * (TILE / 2), column = warp / 2 * 32;
-#pragma unroll
+#pragma unroll(PLANES == 1 ? 2 : 1)
   for (int k = 0; k < STEP; k += 16) {
     unsigned right[PLANES][2][4];
 #pragma unroll
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
   using A = Part<TILE, A_BY_K>;
   using B = Part<TILE, B_BY_K>;
   constexpr int STAGE = PLANES * (A::SIZE + B::SIZE), PITCH = TILE + 8;
-  extern __shared__ alignas(128) Half ring[];  // (STAGES, planes of a, planes of b)
+  extern __shared__ __align__(128) Half ring[];  // (STAGES, planes of a, planes of b)
   int tile_m, tile_n;
   tile_of(blockIdx.x, (M + TILE - 1) / TILE, (N + TILE - 1) / TILE, tile_m, tile_n);
   const int m0 = tile_m * TILE, n0 = tile_n * TILE, split = blockIdx.y;
@@ -140,6 +140,7 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
     const Half* stage = ring + step % STAGES * STAGE;
     multiply<PLANES, TILE, A_BY_K, B_BY_K>(sum, stage);
     if (sums_here)
+#pragma unroll 4
       for (int k = 0; k < STEP; k++) {
         const int at = sums_of_a ? A::place(threadIdx.x, k) : B::place(threadIdx.x, k) + PLANES * A::SIZE;
         float all = 0;
@@ -156,14 +157,16 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
   const Epilogue<T> epilogue{y, z, bias, residual, activation};
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   float* rows = reinterpret_cast<float*>(ring);
-#pragma unroll
+#pragma unroll 1
   for (int i = 0; i < TILE / 32; i++) {
     __syncthreads();  // what was there has been read
 #pragma unroll
-    for (int j = 0; j < 16; j += 2) {
-      const int r = warp % 2 * 16 + j % 4 * 4 + lane / 4, column = warp / 2 * 32 + j / 4 * 8 + lane % 4 * 2;
-      *reinterpret_cast<Vector<float, 2>*>(rows + r * PITCH + column) = {sum[i][j / 4][j % 4], sum[i][j / 4][j % 4 + 1]};
-    }
+    for (int j = 0; j < TILE / 2; j += 2)
+      if (j / 16 == i) {  // registers have no index
+        const float* of = sum[j / 16][j / 4 % 4];
+        const int r = warp % 2 * 16 + j % 4 * 4 + lane / 4, column = warp / 2 * 32 + j / 4 % 4 * 8 + lane % 4 * 2;
+        *reinterpret_cast<Vector<float, 2>*>(rows + r * PITCH + column) = {of[j % 4], of[j % 4 + 1]};
+      }
     __syncthreads();
 #pragma unroll 1
     for (int at = threadIdx.x; at < 32 * TILE; at += 2 * TILE) {
