@@ -6,7 +6,7 @@ import re
 import pytest
 
 from benchmarks import nvrtc, registers
-from benchmarks.nvrtc import ARCHITECTURES, NotThereError, Usage, compile_source
+from benchmarks.nvrtc import NotThereError, Usage, compile_source
 
 try:
     nvrtc.library()
@@ -17,10 +17,15 @@ except NotThereError as error:
 DISASSEMBLED = ("float32", "sm_90")  # one of each kernel's instances by width; it takes a third of the compiler's time
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize(
-    ("hot_path", "dtype"), [(path, dtype) for path in registers.hot_paths() for dtype in registers.dtypes(path)]
-)
+EVERY = [
+    (path, dtype, architecture)
+    for path in registers.hot_paths()
+    for dtype in registers.dtypes(path)
+    for architecture in registers.architectures(path)
+]
+
+
+@pytest.mark.parametrize(("hot_path", "dtype", "architecture"), EVERY)
 def test_it_compiles_without_spills_or_stack(hot_path, dtype, architecture):
     disassemble = (dtype, architecture) == DISASSEMBLED
     usages = registers.compiled(hot_path, dtype, architecture, disassemble=disassemble)
@@ -42,6 +47,9 @@ def assert_fast_memory(name, usage):
     assert any(i.startswith("LDG") for i in usage.instructions), f"{name} reads no memory"
     if re.search(r", 4>$", name):
         assert any(i.startswith("LDG.E.128") for i in usage.instructions), f"{name} has no LDG.E.128"
+    if name.startswith("product<"):
+        for wanted in ("LDGSTS.E.BYPASS.128", "LDSM.16.M", "HMMA.16816.F32.BF16"):
+            assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
 
 
 def test_spills_and_errors_are_seen():

@@ -25,12 +25,20 @@ def serves(x: Any) -> bool:
 class Source:
     """The `cuda.cu` beside a launcher and the template instances it uses, with `T` for the type.
 
-    Those in `clusters` are for devices whose blocks can share a row. `oldest` is the compute capability that it needs.
+    Those in `clusters` are for devices whose blocks can share a row. `dtypes` are those that it is for, where they are
+    not what its arithmetic says; `oldest` is the compute capability that it needs.
     """
 
-    def __init__(self, launcher: str, *instances: str, clusters: tuple[str, ...] = (), oldest: int = 75):
+    def __init__(
+        self,
+        launcher: str,
+        *instances: str,
+        clusters: tuple[str, ...] = (),
+        dtypes: tuple[str, ...] = (),
+        oldest: int = 75,
+    ):
         self.path = Path(launcher).with_suffix(".cu")
-        self.instances, self.clusters, self.oldest = instances, clusters, oldest
+        self.instances, self.clusters, self.dtypes, self.oldest = instances, clusters, dtypes, oldest
 
     @property
     def code(self) -> str:

@@ -23,6 +23,7 @@ SOURCE = Source(
     *(f"product<T, {t}, {a}, {b}>" for t, a, b in every((64, LARGEST), ("false", "true"), ("false", "true"))),
     *("split<T, 1>", "split<T, 16 / sizeof(T)>"),
     *("finish<T>", "slopes<T>"),
+    dtypes=("float32", "bfloat16"),
     oldest=80,
 )
 
