@@ -40,7 +40,7 @@ class Operand:
     by_rows: bool = True  # whether rows are contiguous
 
     @property
-    def T(self) -> "Operand":
+    def T(self) -> "Operand":  # noqa: N802  the name that arrays have
         return replace(self, shape=self.shape[::-1], by_rows=not self.by_rows)
 
 
@@ -51,8 +51,8 @@ def supports(x, w, b=None, residual=None, **hyper):
 
 def pays(x, w, *inputs, **hyper):
     """Whether float32 shall be split; bfloat16 is always multiplied here. README.md says where the rule is from."""
-    (M, K), size = x.shape, w.shape[0] * w.shape[1]
-    large = M * size >= PAYS[0] and min(M, *w.shape) >= PAYS[1]
+    least, shortest = PAYS
+    large = len(x) * w.shape[0] * w.shape[1] >= least and min(len(x), *w.shape) >= shortest
     return x.dtype.name == "bfloat16" or (large and capability(x) in FULL_RATE)
 
 
@@ -79,16 +79,18 @@ def product(a, b):
 
 def operand(x: Any) -> Operand:
     """A matrix of any strides; bfloat16 as it is where its rows, or columns, begin at multiples of 16 bytes."""
-    if x.size and x.strides[0] < x.strides[1]:
-        return operand(x.T).T
-    if x.size and x.strides[1] < 0:
-        return operand(contiguous(x))
     rows, columns = x.shape
-    apart, along = (stride // x.itemsize for stride in x.strides)
-    apart = apart if rows > 1 else columns
+    if x.size == 0:
+        return Operand(x, empty(x, (8,), np.uint16), 0, 8, x.shape)
+    apart = x.strides[0] // x.itemsize if rows > 1 else columns  # an axis of one may have any stride
+    along = x.strides[1] // x.itemsize if columns > 1 else 1
+    if rows > 1 and (columns == 1 or apart < along):
+        return operand(x.T).T
+    if min(apart, along) < 0:
+        return operand(contiguous(x))
     wide = 16 // x.itemsize
-    aligned = (along == 1 or columns == 1) and columns % wide == 0 == apart % wide and address(x) % 16 == 0
-    if x.size == 0 or (PLANES[x.dtype.name] == 1 and aligned and apart >= columns):
+    aligned = along == 1 and columns % wide == 0 == apart % wide and address(x) % 16 == 0
+    if PLANES[x.dtype.name] == 1 and aligned and apart >= columns:
         return Operand(x, span(x), 0, apart, x.shape)
     pitch = -(-columns // 8) * 8
     planes = empty(x, (PLANES[x.dtype.name], rows, pitch), np.uint16)
@@ -105,7 +107,7 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     z = empty(x, (M, N)) if keeps_z else None
     length = {"a": M, "b": N, None: 0}[sums]
     if M * N == 0:
-        return y, z, _sums_of_nothing(x, length) if sums else None
+        return y, z, _row_sums(a if sums == "a" else b.T) if sums else None
     chosen = plan(M, N, K, processors(x), LARGEST, STEP, SHARE)
     partial = empty(x, (chosen.splits, M, N), np.float32) if chosen.splits > 1 else None
     summed = empty(x, (chosen.splits, 1, length), np.float32) if sums else None
@@ -132,7 +134,7 @@ def _launch(instance, x, grid, tile, arguments):
     kernel(grid, (2 * tile,), arguments, shared_mem=shared)
 
 
-def _sums_of_nothing(x, length):
-    sums = empty(x, (length,))
-    sums[...] = 0
-    return sums
+def _row_sums(a):
+    """Of an operand of an empty product, which no kernel sees."""
+    x = a.x if a.by_rows else a.x.T
+    return x.astype(np.float32).sum(axis=1).astype(x.dtype)
