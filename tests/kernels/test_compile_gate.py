@@ -77,3 +77,5 @@ def test_narrow_accesses_are_seen():
     usage = compile_source(code, (), ("copy<4>",), "sm_90", disassemble=True)["copy<4>"]
     with pytest.raises(AssertionError, match=r"no LDG\.E\.128"):
         assert_fast_memory("copy<float, 4>", usage)
+    with pytest.raises(AssertionError, match=r"product<float> has no LDGSTS"):
+        assert_fast_memory("product<float>", usage)

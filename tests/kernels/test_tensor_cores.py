@@ -72,6 +72,11 @@ def test_large_tiles(dtype, transposed):
     assert_product(dtype, LARGE, transposed, order="random:1")
 
 
+@pytest.mark.parametrize("shape", [(1030, 5, 130), (130, 5, 1030)], ids=str)
+def test_more_than_one_band_of_tiles(shape):
+    assert_product("bfloat16", shape, (False, False))
+
+
 @BOTH
 def test_views_of_any_strides(dtype):
     rng, kind = np.random.default_rng(0), type_of(dtype)
@@ -162,32 +167,36 @@ def test_what_is_not_finite_stays_so():
     np.testing.assert_array_equal(y[[0, 4]], 40)
 
 
-def chunks(operand_by_k, tile):
-    """place(row, k) of a part, as the kernel has it."""
+def conflicts(by_k, tile, right="", wrong=""):
+    """How many loads of eight rows of a piece, and copies by eight neighbours, meet in one of eight columns."""
+    text = (tensor_cores.SOURCE.path).read_text()
+    assert right in text
     code = (
-        tensor_cores.SOURCE.code
+        f'#line 1 "{tensor_cores.SOURCE.path}"\n'
+        + text.replace(right, wrong)
         + f"""
     extern "C" __global__ void places(int* y) {{
-      for (int i = threadIdx.x; i < {tile * 32}; i += 32) y[i] = Part<{tile}, {operand_by_k}>::place(i / 32, i % 32);
+      for (int i = threadIdx.x; i < {tile * 32}; i += 32) y[i] = Part<{tile}, {by_k}>::place(i / 32, i % 32);
     }}"""
     )
     y = np.full(tile * 32, -1, np.int32)
     RawModule(code=code, name_expressions=("places",)).get_function("places")((1,), (32,), (y,))
-    return y.reshape(tile, 32)
+    assert sorted(y) == list(range(tile * 32)), "two numbers in one place"
+    at = y.reshape(tile, 32) if by_k == "true" else y.reshape(tile, 32).T  # memory is contiguous along the second axis
+    columns = at[:, ::8] // 8 % 8
+    loads = columns.reshape(-1, 8, columns.shape[1]).swapaxes(1, 2).reshape(-1, 8)
+    return sum(len(set(eight)) < 8 for eight in (*loads, *columns.reshape(-1, 8)))
 
 
 @pytest.mark.parametrize("tile", [64, 128])
 @pytest.mark.parametrize("by_k", ["true", "false"])
 def test_eight_lanes_never_meet_in_a_bank(by_k, tile):
-    """Of a load of eight rows of a piece, and of a copy by eight neighbours: 16 bytes in each of eight columns."""
-    at = chunks(by_k, tile)
-    assert sorted(at.ravel()) == list(range(tile * 32)), "two numbers in one place"
-    at = at if by_k == "true" else at.T  # the second axis is the one along which memory is contiguous
-    column = at[:, ::8] // 8 % 8
-    for rows in column.reshape(-1, 8, column.shape[1]).swapaxes(1, 2).reshape(-1, 8):
-        assert len(set(rows)) == 8, "ldmatrix"
-    for copied in column.reshape(-1, 8):
-        assert len(set(copied)) == 8, "cp.async"
+    assert conflicts(by_k, tile) == 0
+
+
+@pytest.mark.parametrize(("by_k", "right"), [("true", " ^ row / 2 % 4"), ("false", " ^ k % 8")])
+def test_without_a_swizzle_they_would(by_k, right):
+    assert conflicts(by_k, 64, right) == 32  # every load
 
 
 def test_which_backend_has_which_arrays(monkeypatch):

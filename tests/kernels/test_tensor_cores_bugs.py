@@ -67,7 +67,9 @@ PLANTED = {
         *(SHARED, "partial[split * (static_cast<long long>(M) * N) + to]", "partial[to]"),
         rf"race: .* writes partial\[\d+\]|{WRONG}",
     ),
-    "the sums over one plane": (SHARED, "number(stage[at + p * A::SIZE])", "p ? 0 : number(stage[at])", WRONG),
+    "the sums over one plane": (
+        SHARED, "number(part[p * P::SIZE + P::place(row, k)])", "p ? 0 : number(part[P::place(row, k)])", WRONG,
+    ),
     "writing before all have read their stage": (
         *(RAGGED, "__syncthreads();  \n#pragma unroll\n    for (int j = 0; j < TILE / 2",
           "#pragma unroll\n    for (int j = 0; j < TILE / 2"), r"race: .* ring\[\d+\]",
@@ -75,7 +77,7 @@ PLANTED = {
     "no barrier before the rows are written out": (
         RAGGED, "__syncthreads();\n#pragma unroll 1", "#pragma unroll 1", r"(race|unwritten): .* ring\[\d+\]",
     ),
-    "a number past the edge": (RAGGED, "if (m >= M || n >= N) continue;", "", r"(race|out of bounds): .* writes y\["),
+    "a number past the edge": (RAGGED, "if (m < M && n < N) f(", "f(", r"(race|out of bounds): .* writes y\["),
 }  # fmt: skip
 
 

@@ -102,6 +102,46 @@ __device__ __forceinline__ void tile_of(int index, int tiles_m, int tiles_n, int
   m = band * 8 + in_band % rows, n = in_band / rows;
 }
 
+// The sum of a row of a, or a column of b, over a step, in float.
+template <int PLANES, typename P>
+__device__ __forceinline__ float sum_of_step(const Half* part, int row) {
+  float sum = 0;
+#pragma unroll 4
+  for (int k = 0; k < STEP; k++) {
+    float all = 0;
+#pragma unroll
+    for (int p = PLANES - 1; p >= 0; p--) all += number(part[p * P::SIZE + P::place(row, k)]);
+    sum += all;
+  }
+  return sum;
+}
+
+// f(number, place in y, column) for a block's sums. 16 rows of each warp go through shared memory, so that neighbours
+// write neighbours; eight more columns to a row, and the numbers of rows r … r + 3 lie in other banks.
+template <int TILE, typename F>
+__device__ __forceinline__ void write_out(float* rows, const float (&sum)[TILE / 32][4][4], int m0, int n0, int M,
+                                          int N, F f) {
+  constexpr int PITCH = TILE + 8;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (int i = 0; i < TILE / 32; i++) {
+    __syncthreads();  // what was there has been read
+#pragma unroll
+    for (int j = 0; j < TILE / 2; j += 2)
+      if (j / 16 == i) {  // registers have no index
+        const float* of = sum[j / 16][j / 4 % 4];
+        const int r = warp % 2 * 16 + j % 4 * 4 + lane / 4, column = warp / 2 * 32 + j / 4 % 4 * 8 + lane % 4 * 2;
+        *reinterpret_cast<Vector<float, 2>*>(rows + r * PITCH + column) = {of[j % 4], of[j % 4 + 1]};
+      }
+    __syncthreads();
+#pragma unroll 1
+    for (int at = threadIdx.x; at < 32 * TILE; at += 2 * TILE) {
+      const int r = at / TILE, n = n0 + at % TILE, m = m0 + r / 16 * (TILE / 2) + 16 * i + r % 16;
+      if (m < M && n < N) f(rows[r * PITCH + at % TILE], static_cast<long long>(m) * N + n, n);
+    }
+  }
+}
+
 // `a` and `b` are bits of bfloat16, a number of T in one plane or three, `…_plane` apart.
 template <typename T, int TILE, bool A_BY_K, bool B_BY_K>
 __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
@@ -113,7 +153,7 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
   constexpr int PLANES = planes_of<T>, STAGES = stages_of<T>;
   using A = Part<TILE, A_BY_K>;
   using B = Part<TILE, B_BY_K>;
-  constexpr int STAGE = PLANES * (A::SIZE + B::SIZE), PITCH = TILE + 8;
+  constexpr int STAGE = PLANES * (A::SIZE + B::SIZE);
   extern __shared__ __align__(128) Half ring[];  // (STAGES, planes of a, planes of b)
   int tile_m, tile_n;
   tile_of(blockIdx.x, (M + TILE - 1) / TILE, (N + TILE - 1) / TILE, tile_m, tile_n);
@@ -140,51 +180,24 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
     const Half* stage = ring + step % STAGES * STAGE;
     multiply<PLANES, TILE, A_BY_K, B_BY_K>(sum, stage);
     if (sums_here)
-#pragma unroll 4
-      for (int k = 0; k < STEP; k++) {
-        const int at = sums_of_a ? A::place(threadIdx.x, k) : B::place(threadIdx.x, k) + PLANES * A::SIZE;
-        float all = 0;
-#pragma unroll
-        for (int p = PLANES - 1; p >= 0; p--) all += number(stage[at + p * A::SIZE]);
-        part_sum += all;
-      }
+      part_sum += sums_of_a ? sum_of_step<PLANES, A>(stage, threadIdx.x)
+                            : sum_of_step<PLANES, B>(stage + PLANES * A::SIZE, threadIdx.x);
   }
 
   const int at_sum = (sums_of_a ? m0 : n0) + threadIdx.x, sums_there = sums_of_a ? M : N;
   if (sums_here && at_sum < sums_there) sums[static_cast<long long>(split) * sums_there + at_sum] = part_sum;  // (14)
-  // 16 rows of each warp go through shared memory, so that neighbours write neighbours; eight more columns to a row,
-  // and the numbers of rows r … r + 3 lie in other banks.
   const Epilogue<T> epilogue{y, z, bias, residual, activation};
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* rows = reinterpret_cast<float*>(ring);
-#pragma unroll 1
-  for (int i = 0; i < TILE / 32; i++) {
-    __syncthreads();  // what was there has been read
-#pragma unroll
-    for (int j = 0; j < TILE / 2; j += 2)
-      if (j / 16 == i) {  // registers have no index
-        const float* of = sum[j / 16][j / 4 % 4];
-        const int r = warp % 2 * 16 + j % 4 * 4 + lane / 4, column = warp / 2 * 32 + j / 4 % 4 * 8 + lane % 4 * 2;
-        *reinterpret_cast<Vector<float, 2>*>(rows + r * PITCH + column) = {of[j % 4], of[j % 4 + 1]};
-      }
-    __syncthreads();
-#pragma unroll 1
-    for (int at = threadIdx.x; at < 32 * TILE; at += 2 * TILE) {
-      const int r = at / TILE, n = n0 + at % TILE, m = m0 + r / 16 * (TILE / 2) + 16 * i + r % 16;
-      if (m >= M || n >= N) continue;
-      const long long to = static_cast<long long>(m) * N + n;
-      const float value = rows[r * PITCH + at % TILE];
-      if (partial) partial[split * (static_cast<long long>(M) * N) + to] = value;
-      else epilogue.write(value, to, n);
-    }
-  }
+  write_out<TILE>(reinterpret_cast<float*>(ring), sum, m0, n0, M, N, [&](float value, long long to, int n) {
+    if (partial) partial[split * (static_cast<long long>(M) * N) + to] = value;
+    else epilogue.write(value, to, n);
+  });
 }
 
 // A matrix as planes of bfloat16, each the nearest to what those before it leave; rows padded with zeros to a multiple
 // of 16 bytes. Of bfloat16 it is a copy. WIDTH > 1 is for columns that lie side by side.
 template <typename T, int WIDTH>
-__global__ void split(Half* __restrict__ planes /* (planes, rows, pitch) */, const T* __restrict__ x /* (rows, columns) */,
-                      long long row_stride, long long column_stride, int rows, int columns, int pitch) {
+__global__ void split(Half* __restrict__ planes /* (planes, rows, pitch) */,
+                      const T* __restrict__ x /* (rows, columns) */, long long row_stride, long long column_stride, int rows, int columns, int pitch) {
   const long long eights = static_cast<long long>(rows) * (pitch / 8);
   for (long long at = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; at < eights;
        at += static_cast<long long>(gridDim.x) * blockDim.x) {

@@ -45,7 +45,7 @@ class Operand:
 
 
 def supports(x, w, b=None, residual=None, **hyper):
-    fits = max(*x.shape, *w.shape) < 2**31 - STEP
+    fits = max(*x.shape, *w.shape) < 2**31 - LARGEST
     return serves(x) and x.dtype.name in PLANES and fits and capability(x) >= SOURCE.oldest
 
 
