@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from nlp_kernels import dispatch
+from nlp_kernels.common.cuda import Source
 from nlp_kernels.simulator import translate
 
 from benchmarks.nvrtc import ARCHITECTURES, Usage, compile_source, version
@@ -23,7 +24,7 @@ FOLDER = Path(__file__).parent / "results" / "registers"
 DTYPES = ("float32", "float64", "bfloat16")
 HEADING = """# Registers of the CUDA kernels of {hot_path}
 
-Registers a thread, as NVRTC {version} gives them; – where blocks cannot share a row. No kernel spills or has a stack.
+Registers a thread, as NVRTC {version} gives them; – where {lacks}. No kernel spills or has a stack.
 `{command}` writes this table, and the tests compare it. Digest of the source: {digest}.
 
 | kernel | {columns} |
@@ -32,29 +33,41 @@ Registers a thread, as NVRTC {version} gives them; – where blocks cannot share
 
 
 def hot_paths() -> list[str]:
-    """Those that have a `cuda.cu`."""
-    return sorted(path.parent.name for path in dispatch.ROOT.glob("*/cuda.cu"))
+    """Those that have a `cuda.cu`, and further sources as `matmul.tensor_cores`."""
+    found = [path.relative_to(dispatch.ROOT).with_suffix("") for path in dispatch.ROOT.glob("*/*.cu")]
+    return sorted(".".join(path.parts).removesuffix(".cuda") for path in found)
+
+
+def source(hot_path: str) -> Source:
+    """The CUDA source of a hot path, or a further one."""
+    found: Source = import_module(f"nlp_kernels.{hot_path}" + ("" if "." in hot_path else ".cuda")).SOURCE
+    return found
 
 
 def dtypes(hot_path: str) -> tuple[str, ...]:
     """The dtypes that a source can be compiled for; bfloat16 where its arithmetic is another type than its arrays'."""
-    reads_bfloat16 = "arithmetic<" in (dispatch.ROOT / hot_path / "cuda.cu").read_text()
-    return DTYPES if reads_bfloat16 else DTYPES[:2]
+    found = source(hot_path)
+    return found.dtypes or (DTYPES if "arithmetic<" in found.path.read_text() else DTYPES[:2])
+
+
+def architectures(hot_path: str) -> tuple[str, ...]:
+    """Those that a source can be compiled for."""
+    return tuple(name for name in ARCHITECTURES if int(name[3:]) >= source(hot_path).oldest)
 
 
 def compiled(hot_path: str, dtype: str, architecture: str, *, disassemble: bool = False) -> dict[str, Usage]:
     """Name expression -> usage, of every kernel that the architecture can have."""
-    source = import_module(f"nlp_kernels.{hot_path}.cuda").SOURCE
-    names = source.names(dtype, clusters=int(architecture[3:]) >= 90)
-    return compile_source(source.code, source.options(dtype), names, architecture, disassemble=disassemble)
+    found = source(hot_path)
+    names = found.names(dtype, clusters=int(architecture[3:]) >= 90)
+    return compile_source(found.code, found.options(dtype), names, architecture, disassemble=disassemble)
 
 
 def digest(hot_path: str) -> str:
     """Of all that the compiler is given but comments and the version of the compiler."""
-    source = import_module(f"nlp_kernels.{hot_path}.cuda").SOURCE
-    code = re.sub(r'^#line.*|"/.*?"|\s+$', "", translate.flatten(source.code, []), flags=re.MULTILINE)
-    given = [code.strip(), *source.names("float32"), *(o for o in source.options("float32") if not o.startswith("-I"))]
-    return hashlib.sha256("\n".join(given).encode()).hexdigest()[:16]
+    found = source(hot_path)
+    code = re.sub(r'^#line.*|"/.*?"|\s+$', "", translate.flatten(found.code, []), flags=re.MULTILINE)
+    given = [code.strip(), *dtypes(hot_path), *found.names("float32"), str(found.oldest), *found.options("float32")]
+    return hashlib.sha256("\n".join(g for g in given if not g.startswith("-I")).encode()).hexdigest()[:16]
 
 
 def readable(name: str) -> str:
@@ -68,14 +81,18 @@ def table(hot_path: str) -> str:
     """The table as Markdown."""
     rows: dict[str, dict[str, int]] = {}
     for dtype in dtypes(hot_path):
-        for architecture in ARCHITECTURES:
+        for architecture in architectures(hot_path):
             for name, usage in compiled(hot_path, dtype, architecture).items():
                 if usage.spills or usage.stack:
                     raise SystemExit(f"{name} on {architecture} spills or has a stack: {usage}")
                 rows.setdefault(readable(name), {})[architecture] = usage.registers
     command = f"python -m benchmarks.registers {hot_path}"
     columns, rule = " | ".join(ARCHITECTURES), "|".join("---:" for _ in ARCHITECTURES)
-    heading = HEADING.format(hot_path=hot_path, version=version(), command=command, columns=columns, rule=rule, digest=digest(hot_path))
+    lacks = "there are no such tensor cores" if source(hot_path).oldest > 75 else "blocks cannot share a row"
+    heading = HEADING.format(
+        hot_path=hot_path, version=version(), lacks=lacks, command=command, columns=columns, rule=rule,
+        digest=digest(hot_path),
+    )  # fmt: skip
     return heading + "".join(
         f"| `{name}` | {' | '.join(str(found.get(a, '–')) for a in ARCHITECTURES)} |\n"
         for name, found in sorted(rows.items(), key=_by_kernel)

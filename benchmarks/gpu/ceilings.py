@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from nlp_kernels.common.cuda import Source, blocks
+from nlp_kernels.common.cuda import Source
+from nlp_kernels.common.gpu import blocks
 
 THREADS, FLIGHT, CHAINS = 512, 4, 8
 

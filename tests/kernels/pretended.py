@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+from nlp_kernels.common import gpu
 from nlp_kernels.common.cuda import Source
 from nlp_kernels.simulator import Pointers
 from nlp_kernels.simulator import RawModule as SimulatedModule
@@ -83,8 +84,9 @@ def pretend(monkeypatch: Any, launcher: Any, current: int = 0) -> SimpleNamespac
     processors = SimpleNamespace(id=current, attributes={"MultiProcessorCount": 1})
     vars(cupy).update(
         asarray=asarray, empty=empty, empty_like=lambda x: empty(x.shape, x.dtype), RawModule=RawModule,
-        zeros=lambda shape, dtype: Array(np.zeros(shape, dtype)), cuda=SimpleNamespace(Device=lambda: processors),
+        zeros=lambda shape, dtype: Array(np.zeros(shape, dtype)), cuda=SimpleNamespace(Device=lambda *_: processors),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "cupy", cupy)
+    gpu._attribute.cache_clear()
     monkeypatch.setattr(launcher, "SOURCE", Source(str(launcher.SOURCE.path), *launcher.SOURCE.instances))
     return seen

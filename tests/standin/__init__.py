@@ -75,11 +75,13 @@ def _kernels_of_its_own() -> Iterator[None]:
 
 
 def _forget_tables() -> None:
-    """Arrays that launchers keep on a device."""
+    """What launchers keep of a device, and on it."""
     from nlp_kernels.adamw import cuda as adamw
-    from nlp_kernels.common import cuda
+    from nlp_kernels.common import gpu, sending
 
-    cuda._table.cache_clear()
+    sending._table.cache_clear()
+    gpu._attribute.cache_clear()
+    gpu._capability.cache_clear()
     adamw._cut.cache_clear()
     adamw._plans.clear()
 

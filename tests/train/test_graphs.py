@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from nlp_kernels.common.cuda import sent_later
+from nlp_kernels.common.sending import sent_later
 from resumption import leaves, trained
 from standin import needs_simulator
 

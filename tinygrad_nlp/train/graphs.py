@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
-from nlp_kernels.common.cuda import sent_later
+from nlp_kernels.common.sending import sent_later
 
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor

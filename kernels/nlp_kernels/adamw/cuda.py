@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nlp_kernels.adamw import reference
-from nlp_kernels.common.cuda import Source, address, check_launch, device_of, empty, on_device, pointers, serves
+from nlp_kernels.common.cuda import Source, address, check_launch, device_of, empty, serves
+from nlp_kernels.common.sending import on_device, pointers
 
 THREADS, LENGTH = 256, 4096  # threads of a block, numbers of a chunk: a multiple of 16 bytes
 PLANS = 64  # lists of parameters whose tables are kept

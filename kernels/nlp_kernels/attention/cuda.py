@@ -4,7 +4,8 @@ import numpy as np
 
 from nlp_kernels.attention.reference import scale_or_default
 from nlp_kernels.common.check import contiguous
-from nlp_kernels.common.cuda import Source, blocks, empty, serves, shared_memory, span
+from nlp_kernels.common.cuda import Source, empty, serves, span
+from nlp_kernels.common.gpu import blocks, shared_memory
 
 # What a row of Q, K or V is padded to: at most 256 of float, 64 of double.
 HEADS = {32: "32", 64: "64", 128: "512 / sizeof(T)", 256: "4096 / sizeof(T) / sizeof(T)"}

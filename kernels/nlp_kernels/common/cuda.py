@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,12 +26,20 @@ def serves(x: Any) -> bool:
 class Source:
     """The `cuda.cu` beside a launcher and the template instances it uses, with `T` for the type.
 
-    Those in `clusters` are for devices whose blocks can share a row.
+    Those in `clusters` are for devices whose blocks can share a row. `dtypes` are those that it is for, where they are
+    not what its arithmetic says; `oldest` is the compute capability that it needs.
     """
 
-    def __init__(self, launcher: str, *instances: str, clusters: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        launcher: str,
+        *instances: str,
+        clusters: tuple[str, ...] = (),
+        dtypes: tuple[str, ...] = (),
+        oldest: int = 75,
+    ):
         self.path = Path(launcher).with_suffix(".cu")
-        self.instances, self.clusters = instances, clusters
+        self.instances, self.clusters, self.dtypes, self.oldest = instances, clusters, dtypes, oldest
 
     @property
     def code(self) -> str:
@@ -81,54 +86,6 @@ def device_of(x: Any) -> int | None:
     return None if type(x) is np.ndarray else x.device.id
 
 
-_waiting: ContextVar[list[tuple[Any, np.ndarray]] | None] = ContextVar("arrays sent later", default=None)
-
-
-def on_device(values: np.ndarray, device: int | None) -> Any:
-    """An array of the host, on the current GPU; as it is for the simulator."""
-    if device is None:
-        return values
-    cupy, waiting = import_module("cupy"), _waiting.get()
-    if waiting is None:
-        return cupy.asarray(values)
-    with cupy.cuda.using_allocator(cupy.get_default_memory_pool().malloc):
-        # not from the graph's memory: what was there before, earlier in the graph, is written again at each replay
-        waiting.append((cupy.empty(values.shape, values.dtype), values))
-    return waiting[-1][0]
-
-
-@contextmanager
-def sent_later() -> Iterator[list[Any]]:
-    """Within this block nothing is sent to the GPU, as a stream that is captured forbids; it is when the block ends.
-
-    Gives the arrays that `on_device` made, a list to keep: a captured kernel reads them at every launch of its graph.
-    """
-    waiting: list[tuple[Any, np.ndarray]] = []
-    token = _waiting.set(waiting)
-    kept: list[Any] = []
-    try:
-        yield kept
-    finally:
-        _waiting.reset(token)
-        for array, values in waiting:  # also after an error: some may have been kept for the next time
-            array.set(values)
-            kept.append(array)
-
-
-def pointers(arrays: Sequence[Any]) -> Any:
-    """A table of addresses for a parameter `T* const*`, sent to the GPU if it is not there yet.
-
-    The caller keeps the arrays alive until the kernel has run.
-    """
-    device = device_of(arrays[0])
-    return simulator.Pointers(arrays) if device is None else _table(tuple(map(address, arrays)), device)
-
-
-@functools.lru_cache(maxsize=256)  # addresses that come back, as those of a training step do, are sent once
-def _table(addresses: tuple[int, ...], device: int) -> Any:
-    return on_device(np.array(addresses, np.uint64), device)
-
-
 def check_launch(function: str, **arrays: Any) -> None:
     """Assert what a launch takes: C-contiguous arrays on the current device, the floating ones of one dtype.
 
@@ -159,10 +116,11 @@ def empty_like(x: Any) -> Any:
 
 
 def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """A fresh array; for the simulator one of NaN or -2, so that a place that no thread writes shows."""
+    """A fresh array; for the simulator one of NaN or of numbers that stand out, so that unwritten places show."""
     dtype = np.dtype(dtype or like.dtype)
     if type(like) is np.ndarray:
-        return np.full(shape, np.nan if dtype.kind == "f" else -2, dtype)
+        value = -2 if dtype.kind == "i" else np.iinfo(dtype).max if dtype.kind == "u" else np.nan
+        return np.full(shape, value, dtype)
     return import_module("cupy").empty(shape, dtype)
 
 
@@ -180,11 +138,6 @@ def width(C: int, *arrays: Any) -> int:
     return wide if C % wide == 0 and all(address(a) % 16 == 0 for a in arrays) else 1
 
 
-def shared_memory(x: Any) -> int:
-    """The bytes that a block may have on the GPU of x; in the simulator those of Hopper."""
-    return 227 << 10 if type(x) is np.ndarray else x.device.attributes["MaxSharedMemoryPerBlockOptin"]
-
-
 def span(x: Any) -> Any:
     """The memory from the first to the last element, for kernels that are told the strides.
 
@@ -194,20 +147,3 @@ def span(x: Any) -> Any:
         return x
     length = 1 + sum((n - 1) * stride // x.itemsize for n, stride in zip(x.shape, x.strides, strict=True))
     return np.lib.stride_tricks.as_strided(x, (length,), (x.itemsize,), writeable=False)
-
-
-def clusters(x: Any) -> bool:
-    """Whether blocks can share a row: on compute capability 9.0 and newer, and in the simulator."""
-    return type(x) is np.ndarray or int(x.device.compute_capability) >= 90
-
-
-def blocks(x: Any, needed: int, per_processor: float = 8) -> int:
-    """The size of a persistent grid: as many blocks as there is work for, or as the GPU runs at once."""
-    if type(x) is np.ndarray:
-        return min(needed, 3)  # few, so that small tests go round
-    return min(needed, max(1, int(processors(x) * per_processor)))
-
-
-def processors(x: Any) -> int:
-    """How many the GPU of x has; in the simulator few, so that blocks share work in small tests."""
-    return 4 if type(x) is np.ndarray else x.device.attributes["MultiProcessorCount"]

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nlp_kernels.common.cuda import Source, blocks, empty
+from nlp_kernels.common.cuda import Source, empty
+from nlp_kernels.common.gpu import blocks
 
 THREADS = 256
 SOURCE = Source(__file__, "keep_mask")

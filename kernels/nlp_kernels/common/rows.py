@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nlp_kernels.common.cuda import Source, arithmetic, blocks, clusters, width
+from nlp_kernels.common.cuda import Source, arithmetic, width
+from nlp_kernels.common.gpu import blocks, clusters
 
 LARGEST_BLOCK = 512
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from nlp_kernels.common import check
-from nlp_kernels.common.cuda import Source, address, arithmetic, blocks, check_launch, clusters, empty, serves
+from nlp_kernels.common.cuda import Source, address, arithmetic, check_launch, empty, serves
+from nlp_kernels.common.gpu import blocks, clusters
 from nlp_kernels.common.rows import HELD, LARGEST_BLOCK
 from nlp_kernels.errors import DtypeError
 

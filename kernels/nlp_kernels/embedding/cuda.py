@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from nlp_kernels.common.cuda import Source, blocks, check_launch, empty, serves, width, zeros
+from nlp_kernels.common.cuda import Source, check_launch, empty, serves, width, zeros
+from nlp_kernels.common.gpu import blocks
 from nlp_kernels.determinism import deterministic
 from nlp_kernels.errors import DtypeError
 

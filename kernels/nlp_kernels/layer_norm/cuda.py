@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlp_kernels.common import check
-from nlp_kernels.common.cuda import Source, arithmetic, blocks, check_launch, clusters, empty, empty_like, serves, width
+from nlp_kernels.common.cuda import Source, arithmetic, check_launch, empty, empty_like, serves, width
+from nlp_kernels.common.gpu import blocks, clusters
 from nlp_kernels.common.rows import Plan, sizes
 from nlp_kernels.errors import DtypeError
 

@@ -12,8 +12,7 @@
 // Where y has fewer tiles than the GPU has processors, blocks share K: each writes its sums to `partial`, and `finish`
 // adds them up in order. `sums` are those of the columns of b (or the rows of a), taken from the parts on the way.
 // The residual's gradient (15) is dy as it is.
-#include "../common/rows.cuh"
-#include "epilogue.cuh"
+#include "passes.cuh"
 
 constexpr int threads = 256;
 template <int TILE>
@@ -133,26 +132,4 @@ __global__ void __launch_bounds__(threads, WIDTH > 1 ? 2 : 1)
       else epilogue.write(rows[at], to, n);
     }
   }
-}
-
-// The sums of blocks that have shared K, in order, and what follows them.
-template <typename T>
-__global__ void finish(T* y /* (M, N) */, T* z /* (M, N) */, const T* __restrict__ partial /* (splits, size) */,
-                       const T* bias /* (N,) */, const T* residual /* (M, N) */, long long size, int N, int splits,
-                       int activation) {
-  const Epilogue<T> epilogue{y, z, bias, residual, activation};
-  for (long long at = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; at < size;
-       at += static_cast<long long>(gridDim.x) * blockDim.x) {
-    T sum = 0;
-    for (int split = 0; split < splits; split++) sum += partial[split * size + at];
-    epilogue.write(sum, at, static_cast<int>(at % N));
-  }
-}
-
-template <typename T>
-__global__ void slopes(T* __restrict__ dz /* (size,) */, const T* __restrict__ dy /* (size,) */,
-                       const T* __restrict__ z /* (size,) */, long long size, int activation) {
-  for (long long at = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; at < size;
-       at += static_cast<long long>(gridDim.x) * blockDim.x)
-    dz[at] = dy[at] * slope(z[at], activation);  // (8)
 }

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels.common.check import contiguous
-from nlp_kernels.common.cuda import Source, address, blocks, empty, processors, serves, span
+from nlp_kernels.common.cuda import Source, address, empty, serves, span
+from nlp_kernels.common.gpu import blocks, processors
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
 THREADS, STEP, SHARE = 256, 16, 64  # threads of a block; of K at a time; a block that shares K has at least this much
@@ -43,7 +44,7 @@ class Plan:
 
 
 def supports(x, w, b=None, residual=None, **hyper):
-    return serves(x) and max(*x.shape, *w.shape) < 2**31
+    return serves(x) and x.dtype.name != "bfloat16" and max(*x.shape, *w.shape) < 2**31
 
 
 def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
@@ -56,13 +57,19 @@ def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", 
     dz = dy
     if activation != "none":
         z = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1] if saved is None else saved
-        dz = _slopes(contiguous(dy), z, activation)
-    dx, _, _ = _product(dz, w if transpose_w else w.T)  # (12)
+        dz = slopes(SOURCE, contiguous(dy), z, activation)
+    dresidual = None if residual is None else dy  # (15)
+    return *gradients(_product, dz, x, w, transpose_w=transpose_w, bias=b is not None), dresidual
+
+
+def gradients(multiply, dz, x, w, *, transpose_w, bias):
+    """dx, dw and db or None, of arrays or whatever `multiply` takes that has a `T`."""
+    dx, _, _ = multiply(dz, w if transpose_w else w.T)  # (12)
     if transpose_w:
-        dw, _, db = _product(dz.T, x, sums=None if b is None else "a")  # (13)
+        dw, _, db = multiply(dz.T, x, sums="a" if bias else None)  # (13)
     else:
-        dw, _, db = _product(x.T, dz, sums=None if b is None else "b")
-    return dx, dw, db, None if residual is None else dy  # (15)
+        dw, _, db = multiply(x.T, dz, sums="b" if bias else None)
+    return dx, dw, db
 
 
 def product(a, b):
@@ -70,12 +77,15 @@ def product(a, b):
     return _product(a, b)[0]
 
 
-def plan(M: int, N: int, K: int, at_once: int, largest: int = 128) -> Plan:
-    """The largest tile that keeps all processors busy; blocks share K where even the smallest does not."""
+def plan(M: int, N: int, K: int, at_once: int, largest: int = 128, step: int = STEP, least: int = SHARE) -> Plan:
+    """The largest tile that keeps all processors busy; blocks share K where even the smallest does not.
+
+    A share is a multiple of `step`, and `least` of K unless there is no more.
+    """
     tiles = {tile: -(-M // tile) * -(-N // tile) for tile in (largest, 64)}
     tile = largest if tiles[largest] >= at_once else 64
-    splits = 1 if tiles[tile] >= at_once else min(-(-2 * at_once // tiles[tile]), max(1, K // SHARE))
-    share = -(-K // (splits * STEP)) * STEP if K else STEP
+    splits = 1 if tiles[tile] >= at_once else min(-(-2 * at_once // tiles[tile]), max(1, K // least))
+    share = -(-K // (splits * step)) * step if K else step
     return Plan(tile, max(1, -(-K // share)), share)
 
 
@@ -93,18 +103,19 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     partial = empty(a, (chosen.splits, M, N)) if chosen.splits > 1 else None
     summed = empty(a, (chosen.splits, lengths[sums])) if sums else None
     tile, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
-    instance = f"matmul<T, {tile}, {_cpp(left.by_k)}, {_cpp(right.by_k)}, {width}>"
+    instance = f"matmul<T, {tile}, {cpp(left.by_k)}, {cpp(right.by_k)}, {width}>"
     grid = (-(-M // chosen.tile), -(-N // chosen.tile), chosen.splits)
     bias, residual = contiguous(bias), contiguous(residual)
     strides = np.int64(left.stride), np.int64(right.stride)
     sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
     arrays = (y, z, partial, summed, left.x, right.x, bias, residual)
-    _launch(instance, a, grid, arrays, *strides, *sizes, _code(activation), np.bool_(sums == "a"))
+    arguments = (*arrays, *strides, *sizes, code(activation), np.bool_(sums == "a"))
+    SOURCE.kernel(instance, a)(grid, (THREADS,), arguments)
     if partial is not None:
-        _finish(y, z, partial, bias, residual, activation)
+        finish(SOURCE, y, z, partial, bias, residual, activation)
     if chosen.splits > 1 and sums:
         summed, parts = empty(a, (1, lengths[sums])), summed
-        _finish(summed, None, parts, None, None, "none")
+        finish(SOURCE, summed, None, parts)
     return y, z, None if summed is None else summed[0]
 
 
@@ -124,27 +135,28 @@ def _operand(x):
     return Operand(span(x), stride, by_k, along % wide == 0 == stride % wide and address(x) % 16 == 0)
 
 
-def _slopes(dy, z, activation):
+def slopes(source, dy, z, activation):
+    """dz = dy g'(z), by the kernel of passes.cuh that `source` includes."""
     dz = empty(dy, dy.shape)
     if dz.size:
-        grid = (blocks(dy, -(-dz.size // THREADS)),)
-        _launch("slopes<T>", dy, grid, (dz, dy, z), np.int64(dz.size), _code(activation))
+        kernel = source.kernel("slopes<T>", dy)
+        kernel((blocks(dy, -(-dz.size // THREADS)),), (THREADS,), (dz, dy, z, np.int64(dz.size), code(activation)))
     return dz
 
 
-def _finish(y, z, partial, bias, residual, activation):
-    grid = (blocks(y, -(-y.size // THREADS)),)
+def finish(source, y, z, partial, bias=None, residual=None, activation="none"):
+    """y, and z where it is kept, of the sums in `partial` (splits, M, N), likewise."""
     sizes = np.int64(y.size), np.int32(y.shape[1]), np.int32(partial.shape[0])
-    _launch("finish<T>", y, grid, (y, z, partial, bias, residual), *sizes, _code(activation))
+    kernel = source.kernel("finish<T>", y)
+    grid = (blocks(y, -(-y.size // THREADS)),)
+    kernel(grid, (THREADS,), (y, z, partial, bias, residual, *sizes, code(activation)))
 
 
-def _launch(instance, x, grid, arrays, *values):
-    SOURCE.kernel(instance, x)(grid, (THREADS,), (*arrays, *values))
-
-
-def _code(activation):
+def code(activation):
+    """An activation as the kernels take it."""
     return np.int32(ACTIVATIONS.index(activation))
 
 
-def _cpp(value):
+def cpp(value):
+    """A truth value of Python's in C++."""
     return "true" if value else "false"

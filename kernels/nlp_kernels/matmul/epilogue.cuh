@@ -1,5 +1,6 @@
 // What becomes of a product before it is written: bias, activation, residual. README.md has the equations.
 #pragma once
+#include "../common/rows.cuh"
 
 enum Activation { none, relu, gelu, gelu_tanh };  // the order of reference.py's ACTIVATIONS
 
@@ -38,16 +39,17 @@ __device__ __forceinline__ T slope(T z, int activation) {
 
 template <typename T>
 struct Epilogue {
+  using A = arithmetic<T>;
   T* y;               // (M, N)
   T* z;               // (M, N), kept for the gradient; or null
   const T* bias;      // (N,) or null
   const T* residual;  // (M, N) or null
   int activation;
 
-  __device__ __forceinline__ void write(T sum, long long at, int n) const {
-    const T before = bias ? sum + bias[n] : sum;  // (2)
-    if (z) z[at] = before;
-    const T after = activate(before, activation);  // (3)
-    y[at] = residual ? after + residual[at] : after;  // (4)
+  __device__ __forceinline__ void write(A sum, long long at, int n) const {
+    const A before = bias ? sum + static_cast<A>(bias[n]) : sum;  // (2)
+    if (z) z[at] = static_cast<T>(before);
+    const A after = activate(before, activation);  // (3)
+    y[at] = static_cast<T>(residual ? after + static_cast<A>(residual[at]) : after);  // (4)
   }
 };

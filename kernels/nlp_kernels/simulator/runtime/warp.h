@@ -21,18 +21,19 @@ inline bool same_place(const Site& a, const Site& b) { return strcmp(a.what, b.w
 
 inline void check_collective(unsigned mask, const Site& site) {
   Warp* warp = current->warp;
-  std::string me = describe(current), here = describe(site);
+  const auto me = [] { return describe(current); };  // in words only where they are needed: this is called often
+  const auto here = [&] { return describe(site); };
   if (!(mask & bit(current)))
-    fail("%s: the mask %08x does not name lane %u, which calls it (%s)", here.c_str(), mask, current->lane, me.c_str());
+    fail("%s: the mask %08x does not name lane %u, which calls it (%s)", here().c_str(), mask, current->lane, me().c_str());
   if (unsigned gone = mask & warp->finished)
-    fail("%s: the mask %08x names lane %d, which has returned (%s calls)", here.c_str(), mask, __builtin_ctz(gone),
-         me.c_str());
+    fail("%s: the mask %08x names lane %d, which has returned (%s calls)", here().c_str(), mask, __builtin_ctz(gone),
+         me().c_str());
   for (Group& g : warp->groups) {
     if (!g.arrived || (g.mask == mask && same_place(g.site, site)) || !(g.mask & bit(current))) continue;
     if (!(g.arrived & mask)) continue;  // none of those that wait there is waited for here
     std::string other = describe(g.site);
     fail("divergent warp: %s reaches %s (mask %08x), but lane %d of its warp waits for it in %s (mask %08x)",
-         me.c_str(), here.c_str(), mask, __builtin_ctz(g.arrived), other.c_str(), g.mask);
+         me().c_str(), here().c_str(), mask, __builtin_ctz(g.arrived), other.c_str(), g.mask);
   }
 }
 
