@@ -112,9 +112,9 @@ __device__ __forceinline__ void weights_and_gradients(T (&s)[4][4], T (&dp)[4][4
   }
 }
 
-// Registers hold no more than 64 numbers of float of each gradient: the blocks of a grid's z share the columns.
+// Registers hold two gradients of 64 floats a thread, or of 16 doubles: for more, blocks along the grid's z share columns.
 template <typename T, int HEAD>
-constexpr int passes = HEAD * sizeof(T) >= 1024 ? 2 : 1;
+constexpr int passes = HEAD * sizeof(T) * sizeof(T) >= 4096 ? 2 : 1;
 
 template <typename T, int TILE, int HEAD>
 __global__ void __launch_bounds__(TILE * TILE / 16, 1)

@@ -6,8 +6,8 @@ from nlp_kernels.attention.reference import scale_or_default
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, blocks, empty, serves, shared_memory, span
 
-# What a row of Q, K or V is padded to: the largest is 256 of float, 128 of double.
-HEADS = {32: "32", 64: "64", 128: "128", 256: "1024 / sizeof(T)"}
+# What a row of Q, K or V is padded to: at most 256 of float, 64 of double.
+HEADS = {32: "32", 64: "64", 128: "512 / sizeof(T)", 256: "4096 / sizeof(T) / sizeof(T)"}
 SMALL, LARGE = "32", "256 / sizeof(T)"  # tiles
 WALKS = ("attention_keys", "attention_queries")
 
@@ -23,7 +23,7 @@ def supports(q, k, v, keep=None, key_lengths=None, **hyper):
     if not serves(q):
         return False
     D = max(q.shape[3], v.shape[3])
-    return D <= 1024 // q.itemsize and _bytes(q, _head(D), 32, 4) <= shared_memory(q)
+    return D <= 4096 // q.itemsize**2 and _bytes(q, _head(D), 32, 4) <= shared_memory(q)
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
@@ -54,7 +54,7 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
         SOURCE.kernel("attention_delta<T>", q)(grid, (128,), (delta, span(do), span(o), problem, np.int64(delta.size)))
     read = span(do), span(q), span(k), span(v), lse, delta, keep, _lengths(key_lengths), problem
     head = _head(max(D, Dv))
-    passes = 2 if head * q.itemsize >= 1024 else 1  # as cuda.cu says
+    passes = 2 if head * q.itemsize**2 >= 4096 else 1  # as cuda.cu says
     for kernel, written, rows, z in zip(WALKS, ((dk, dv), (dq,)), (S, T), (passes, 1), strict=True):
         if B * H * rows and D + Dv:
             instance, grid = f"{kernel}<T, {SMALL}, {HEADS[head]}>", (B * H, -(-rows // 32), z)

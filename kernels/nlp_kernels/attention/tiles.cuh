@@ -62,7 +62,7 @@ struct Tiles {
   // sum += A Bᵀ, this thread's rows of A and of B.
   static __device__ __forceinline__ void times_transposed(T (&sum)[4][4], const Matrix& A, const Matrix& B) {
     const int a = threadIdx.x / SIDE, b = threadIdx.x % SIDE;
-#pragma unroll 4
+#pragma unroll(sizeof(T) > 4 ? 1 : 4)
     for (int d = 0; d < HEAD; d += 4) {
       Vector<T, 4> of_a[4], of_b[4];
 #pragma unroll

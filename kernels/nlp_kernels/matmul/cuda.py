@@ -11,12 +11,13 @@ from nlp_kernels.common.cuda import Source, address, blocks, empty, processors, 
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
 THREADS, STEP, SHARE = 256, 16, 64  # threads of a block; of K at a time; a block that shares K has at least this much
-TILES = ("64", "512 / sizeof(T)")  # a small and a large one; of double the large one is 64, too
-WIDTHS = ("1", "16 / sizeof(T)")
+SMALL, LARGE = "64", "512 / sizeof(T)"  # tiles; of double the large one is 64, too
+NARROW, WIDE = "1", "16 / sizeof(T)"  # accesses
+KINDS = ((SMALL, NARROW), (SMALL, WIDE), (LARGE, WIDE))
 
 SOURCE = Source(
     __file__,
-    *(f"matmul<T, {t}, {a}, {b}, {w}>" for t, a, b, w in every(TILES, ("false", "true"), ("false", "true"), WIDTHS)),
+    *(f"matmul<T, {t}, {a}, {b}, {w}>" for (t, w), a, b in every(KINDS, ("false", "true"), ("false", "true"))),
     "finish<T>",
     "slopes<T>",
 )
@@ -96,11 +97,12 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     if M * N == 0:
         return y, z, {"a": lambda: a.sum(axis=1), "b": lambda: b.sum(axis=0), None: lambda: None}[sums]()
     left, right = _operand(a), _operand(b.T)
-    chosen = plan(M, N, K, processors(a), 512 // a.itemsize)
+    wide = left.wide and right.wide
+    chosen = plan(M, N, K, processors(a), 512 // a.itemsize if wide else 64)
     partial = empty(a, (chosen.splits, M, N)) if chosen.splits > 1 else None
     summed = empty(a, (chosen.splits, lengths[sums])) if sums else None
-    layout = f"{cpp(left.by_k)}, {cpp(right.by_k)}, {WIDTHS[left.wide and right.wide]}"
-    instance = f"matmul<T, {TILES[chosen.tile > 64]}, {layout}>"
+    tile, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
+    instance = f"matmul<T, {tile}, {cpp(left.by_k)}, {cpp(right.by_k)}, {width}>"
     grid = (-(-M // chosen.tile), -(-N // chosen.tile), chosen.splits)
     bias, residual = contiguous(bias), contiguous(residual)
     strides = np.int64(left.stride), np.int64(right.stride)
