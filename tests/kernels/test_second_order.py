@@ -51,7 +51,7 @@ FUNCTIONS = {
     "gru": (layer(recurrent.gru), steps(3)),
     "lstm": (layer(recurrent.lstm), steps(4, states=2)),
 }
-SERVED = [(name, backend) for name in FUNCTIONS for backend in dispatch.backends(name) if backend not in dispatch.ON_GPU]
+SERVED = [(path, name) for path in FUNCTIONS for name in dispatch.backends(path) if name not in dispatch.ON_GPU]
 
 
 def test_no_hot_path_is_left_out():
