@@ -120,7 +120,7 @@ def agreeing(benchmark: Benchmark, work: Work, args: argparse.Namespace) -> dict
 def served(hot_path: str, device: str = "cpu") -> list[str]:
     """The backends that a device has: CUDA's kernels on a GPU alone, the others but the reference on the CPU alone."""
     names = dispatch.backends(hot_path)
-    return [name for name in names if name == "reference" or (name == "cuda") == (device == "cuda")]
+    return [name for name in names if name == "reference" or (name in dispatch.ON_GPU) == (device == "cuda")]
 
 
 def forced(hot_path: str, backend: str, threads: int) -> AbstractContextManager:

@@ -17,7 +17,7 @@ from contract import (
 from hypothesis import given
 from nlp_kernels import dispatch
 
-SERVED = [(path, name) for path in ALL for name in dispatch.backends(path.name) if name != "cuda"]  # see test_cuda.py
+SERVED = [(path, name) for path in ALL for name in dispatch.backends(path.name) if name not in dispatch.ON_GPU]
 
 
 def test_every_hot_path_has_its_cases():

@@ -44,7 +44,8 @@ class Plan:
 
 
 def supports(x, w, b=None, residual=None, **hyper):
-    return serves(x) and x.dtype.name != "bfloat16" and max(*x.shape, *w.shape) < 2**31
+    columns = w.shape[0 if hyper.get("transpose_w") else 1]
+    return serves(x) and x.dtype.name != "bfloat16" and max(*x.shape, *w.shape) < 2**31 and columns < 2**22
 
 
 def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
