@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from nlp_kernels import adamw, dispatch
 from nlp_kernels.adamw import cuda
-from nlp_kernels.common.cuda import _table
+from nlp_kernels.common.sending import _table
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 from nlp_kernels.simulator import every_order, simulate
 from pretended import Array, pretend
