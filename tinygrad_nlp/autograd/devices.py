@@ -47,7 +47,7 @@ def library_of(device: str | None) -> Any:
 
 def cupy_and_count() -> tuple[Any, int]:
     """CuPy and the number of GPUs, at least one; DeviceError says what is missing, and how to get it."""
-    if find_spec("cupy") is None:
+    if "cupy" not in sys.modules and find_spec("cupy") is None:
         raise DeviceError(f"CuPy is not installed: {INSTALL}")
     try:
         cupy = import_module("cupy")

@@ -142,11 +142,17 @@ class Captured:
                 self.scale = step.compute(self._loss, self.told)
             self.gradients_of = [(p, p.grad) for p in self.parameters]
             if self.launched is not None:
-                counts = [s["step"] for _, _, states in self.launched for s in states]
-                with _capturing(cupy, self.pool) as self.second:
-                    self.optimizer.step(grad_scale=self.scale)
-                for state, n in zip((s for *_, states in self.launched for s in states), counts, strict=True):
-                    state["step"] = n  # nothing has run yet
+                counts = [state["step"] for state in self._states()]
+                try:
+                    with _capturing(cupy, self.pool) as self.second:
+                        self.optimizer.step(grad_scale=self.scale)
+                finally:
+                    for state, n in zip(self._states(), counts, strict=True):
+                        state["step"] = n  # nothing has run yet
+
+    def _states(self) -> Iterator[dict[str, Any]]:
+        for *_, states in self.launched or ():
+            yield from states
 
     def _loss(self) -> Any:
         loss, self.ends = self.run.loss_of(*map(Tensor, self.inputs))
@@ -173,9 +179,8 @@ class Captured:
             self.optimizer.step(grad_scale=self.scale)
             return
         self.second[0].launch()
-        for *_, states in self.launched:
-            for state in states:
-                state["step"] += 1
+        for state in self._states():
+            state["step"] += 1
         for p in self.parameters:
             writes.note(p.data, tick())
 
