@@ -190,7 +190,7 @@ BUGS = (
     Bug("cross-entropy: divides by N with ignored rows", MEAN_OF_ALL, "import", "import", in_forward=True),
     Bug("cross-entropy: smoothing missing in the gradient", SMOOTHED,
         "q = (1 - eps) * xp.astype(hit, x.dtype) + eps / C", "q = xp.astype(hit, x.dtype)"),
-    Bug("cross-entropy: label off by one", ENTROPY, "xp.arange(C)", "(xp.arange(C) + 1)"),
+    Bug("cross-entropy: label off by one", ENTROPY, "arange(C, x)", "(arange(C, x) + 1)"),
     Bug("cross-entropy: ignored row leaks", ENTROPY, "xp.where(target != ignore_index, dloss, 0.0)", "dloss"),
     Bug("matmul: transposed operand on square shapes", SQUARE, "(w if transpose_w else w.T)", "w"),
     Bug("matmul: db over the wrong axis", SQUARE, "sum(dz, axis=0)", "sum(dz, axis=1)"),

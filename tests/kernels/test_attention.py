@@ -215,7 +215,7 @@ def test_planted_gradient_bugs_are_caught(right, wrong):
     [
         ("x * (1 / (1 - p))", "x"),
         (" + (S - T)", ""),
-        ("xp.arange(S) <= ", "xp.arange(S) < "),
+        ("arange(S, q) <= ", "arange(S, q) < "),
         ("xp.where(allowed, s, -math.inf)", "xp.where(allowed, s, -1e9)"),
         ("1 / math.sqrt(max(q.shape[-1], 1))", "1 / max(q.shape[-1], 1)"),
         ("m = row_max(s)", "m = 0 * row_max(s)"),

@@ -18,10 +18,10 @@ except NotThereError as error:
 
 
 def to_compile():
-    """Of a source whose table is up to date some: for the oldest architecture, Hopper, and the newest."""
+    """Of a source whose table is up to date some: for the oldest architecture, and for Hopper."""
     for hot_path in registers.hot_paths():
         dtypes, architectures = registers.dtypes(hot_path), registers.architectures(hot_path)
-        some = [(dtypes[-1], architectures[0]), (dtypes[0], "sm_90"), (dtypes[0], architectures[-1])]
+        some = [(dtypes[-1], architectures[0]), (dtypes[0], "sm_90")]
         table = registers.written(hot_path)
         up_to_date = (table.version, table.digest) == (VERSION, registers.digest(hot_path))
         yield from ((hot_path, *which) for which in (some if up_to_date else itertools.product(dtypes, architectures)))
@@ -34,7 +34,7 @@ def test_the_table_is_of_the_source_as_it_is(hot_path):
         assert table.digest == registers.digest(hot_path), f"run python -m benchmarks.registers {hot_path}"
 
 
-@pytest.mark.parametrize(("hot_path", "dtype", "architecture"), to_compile())
+@pytest.mark.parametrize(("hot_path", "dtype", "architecture"), list(to_compile()))
 def test_it_compiles_without_spills_or_stack(hot_path, dtype, architecture):
     usages = registers.compiled(hot_path, dtype, architecture, disassemble=_looked_into(dtype, architecture))
     assert not {name: usage for name, usage in usages.items() if usage.stack or usage.spills}, "spills, or a stack"

@@ -18,7 +18,7 @@ RAGGED, SHARED = (20, 75, 39), (9, 270, 7)  # M, K, N: three steps of one block;
 PLANTED = {
     "a group too few is waited for": (
         *(RAGGED, "copy_wait<STAGES - 2>", "copy_wait<STAGES - 1>"),
-        r"unfinished copy: .* reads ring\[\d+\] at matmul/tensor_cores.cu:\d+ \(ldmatrix(_transposed)?\)",
+        r"unfinished copy: .* reads ring\[\d+\] in shared memory at matmul/tensor_cores.cu:\d+ \(ldmatrix",
     ),
     "no barrier of a step": (
         *(RAGGED, "__syncthreads();  \n    load(step + STAGES - 1);", "load(step + STAGES - 1);"),

@@ -63,6 +63,7 @@ EXCEPTIONS = {
     "nn.ModuleList": "a list of modules, which is not called",
     "optim.InverseSqrt": "PyTorch has no such schedule",
     "optim.Noam": "PyTorch has no such schedule",
+    "optim.clip_scale": "PyTorch has it inside clip_grad_norm_, with which it is compared",
 }
 WITHOUT_GRADIENTS = {
     "tinygrad_nlp.ops.creation": "new arrays",

@@ -11,6 +11,7 @@ from cupy._call import effect
 from cupy._machine import machine
 from cupy._memory import bytes_from
 from nlp_kernels import simulator
+from nlp_kernels.common.cuda import span
 from nlp_kernels.simulator.errors import SimulatorError
 
 
@@ -63,7 +64,7 @@ class RawKernel:
                 raise TypeError(f"{self.name}: argument {i} is an array of the host")
             if isinstance(a, ndarray) and a.data.device_id != machine.current:
                 raise ValueError(f"Array device must be same as the current device: argument {i} of {self.name}")
-            plain.append(a._host if isinstance(a, ndarray) else a)
+            plain.append(span(a._host) if isinstance(a, ndarray) else a)  # the simulator takes arrays without gaps
         machine.launches.append(self.name)
         effect(lambda: self._run(grid, block, plain, shared_mem))
 

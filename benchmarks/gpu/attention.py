@@ -1,0 +1,53 @@
+"""Attention on a GPU, causal and with lengths: heads of 64 and 128, a thousand to sixteen thousand tokens."""
+
+from dataclasses import replace
+
+from nlp_kernels import attention
+
+from benchmarks import attention as cpu
+from benchmarks.gpu.passes import Pass, Subject
+
+
+def forward(q, k, v, do, key_lengths=None, *, causal):
+    return lambda: {"o": attention.forward(q, k, v, None, key_lengths, causal=causal)[0]}
+
+
+def backward(q, k, v, do, key_lengths=None, *, causal):
+    _, saved = attention.forward(q, k, v, None, key_lengths, causal=causal)
+
+    def run():
+        gradients = attention.backward(do, q, k, v, None, key_lengths, saved, causal=causal)
+        return dict(zip(("dq", "dk", "dv"), gradients, strict=True))
+
+    return run
+
+
+def forward_counts(work):
+    """Reads q, k and v and writes o; two of the seven products."""
+    return 4 * work.arrays["q"].nbytes, 2 * work.flops // 7
+
+
+def backward_counts(work):
+    """Reads q, k, v, o and do, writes dq, dk and dv; five products."""
+    return 8 * work.arrays["q"].nbytes, 5 * work.flops // 7
+
+
+BENCHMARK = replace(
+    cpu.BENCHMARK,
+    sizes=(
+        (12, 6, 256, 64, "causal"),
+        (16, 16, 1024, 64, "causal"),
+        (16, 16, 1024, 64, "lengths"),
+        (4, 16, 4096, 64, "causal"),
+        (4, 8, 4096, 128, "causal"),
+        (1, 16, 16384, 64, "causal"),
+    ),
+    bars={},
+)
+SUBJECT = Subject(
+    BENCHMARK,
+    {
+        "forward": Pass(forward, "forward", forward_counts),
+        "backward": Pass(backward, "backward", backward_counts),
+    },
+)
