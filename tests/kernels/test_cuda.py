@@ -7,8 +7,9 @@ from cases import ALL, generators, layouts
 from contract import assert_no_worse_than_the_problem, draw_cotangents, evaluate
 from hypothesis import given, settings
 from nlp_kernels import dispatch, softmax
-from nlp_kernels.errors import BackendError
+from nlp_kernels.errors import BackendError, DtypeError, ShapeError
 from nlp_kernels.simulator import ORDERS, RawModule, every_order
+from nlp_kernels.softmax import cuda as softmax_cuda
 from nlp_kernels.softmax.cuda import SOURCE
 from simulated import needs_simulator
 
@@ -101,3 +102,11 @@ def test_numpy_arrays_need_the_opt_in():
     assert dispatch.select("softmax", x).__name__ != "nlp_kernels.softmax.cuda"
     with dispatch.use_backend("cuda", simulate=True), pytest.raises(BackendError, match="does not support"):
         softmax.forward(x.astype(np.float16))
+
+
+def test_a_launcher_names_what_it_cannot_take():
+    x = np.zeros((2, 4), np.float32)
+    with pytest.raises(ShapeError, match=r"softmax.backward: saved, of shape \(2, 4\), is not C-contiguous"):
+        softmax_cuda.backward(x, x, None, np.asfortranarray(x))
+    with pytest.raises(DtypeError, match=r"softmax.backward: dy is float64 but x is float32"):
+        softmax_cuda.backward(x.astype(float), x, None, x)

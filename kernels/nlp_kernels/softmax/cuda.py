@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nlp_kernels.common.cuda import arithmetic, empty_like, serves
+from nlp_kernels.common.cuda import arithmetic, check_launch, empty_like, serves
 from nlp_kernels.common.rows import plan, sizes, source
 
 HOLDS = {"softmax_forward": 1, "softmax_backward": 2}  # arrays of a row that each kernel keeps in registers
@@ -15,12 +15,14 @@ def supports(x, keep=None, **hyper):
 
 def forward(x, keep=None, *, temperature=1.0, log=False):
     y = empty_like(x)
+    check_launch("softmax.forward", x=x, keep=keep)
     _launch("softmax_forward", (y, x), keep, temperature, log)
     return y, y
 
 
 def backward(dy, x, keep=None, saved=None, *, temperature=1.0, log=False):
     y = forward(x, keep, temperature=temperature, log=log)[0] if saved is None else saved
+    check_launch("softmax.backward", x=x, dy=dy, saved=y, keep=keep)
     dx = empty_like(x)
     _launch("softmax_backward", (dx, dy, y), keep, temperature, log)
     return (dx,)
