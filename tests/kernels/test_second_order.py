@@ -45,7 +45,7 @@ FUNCTIONS = {
     "layer_norm": (tn.layer_norm, [draw(3, 5), draw(5), draw(5), draw(3, 5)]),
     "attention": (
         lambda q, k, v: tn.attention(q, k, v, key_lengths=LENGTHS, causal=True),
-        [draw(2, 2, 3, 4) for _ in range(3)],
+        [draw(2, 1, 3, 2) for _ in range(3)],
     ),
     "embedding": (lambda t: tn.tanh(tn.embedding(t, INDICES)), [draw(5, 3)]),
     "rnn": (layer(recurrent.rnn), steps(1)),
