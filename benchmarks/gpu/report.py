@@ -15,8 +15,6 @@ from benchmarks.gpu.peers import PEERS
 from benchmarks.gpu.results import caption, lines
 from benchmarks.tables import markdown
 
-METHOD = "docs/gpu-benchmarks.md"
-
 
 def measured(folder: Path) -> dict[str, dict]:
     """The results by name: the hot paths' in float32, then those in float64."""

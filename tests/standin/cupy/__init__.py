@@ -8,7 +8,7 @@ It knows nothing of time, and its streams are one.
 
 import numpy as _np
 from cupy import _functions, _kernels, _memory
-from cupy._array import ndarray
+from cupy._array import ndarray as ndarray  # the name that users ask for
 
 __version__ = "14.2.0"
 
@@ -39,12 +39,6 @@ def is_available():
     from cupy._machine import machine
 
     return machine.fails is None and machine.devices > 0
-
-
-def get_array_module(*args):
-    import cupy
-
-    return cupy if any(isinstance(x, ndarray) for x in args) else _np
 
 
 def get_default_memory_pool():

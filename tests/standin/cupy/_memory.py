@@ -121,9 +121,6 @@ class MemoryPool:
     def total_bytes(self) -> int:
         return self.made
 
-    def n_free_blocks(self) -> int:
-        return sum(map(len, self.idle.values()))
-
     def free_all_blocks(self, stream: object = None) -> None:
         for block in (b for blocks in self.idle.values() for b in blocks):
             release(block)

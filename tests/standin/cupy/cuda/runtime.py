@@ -13,19 +13,6 @@ def getDeviceCount():
     return machine.devices
 
 
-def getDevice():
-    machine.check()
-    return machine.current
-
-
-def setDevice(device):
-    machine.current = device
-
-
-def deviceSynchronize():
-    machine.synchronises()
-
-
 def driverGetVersion():
     return 13000
 

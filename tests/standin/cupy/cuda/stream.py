@@ -42,9 +42,6 @@ class Stream:
         tape, self.tape = self.tape, None
         return Graph._of(tape)
 
-    def is_capturing(self):
-        return self.tape is not None
-
     def synchronize(self):
         if self.tape is not None:
             raise CUDARuntimeError(900)
@@ -59,9 +56,6 @@ class Stream:
         event = event or Event()
         event.record(self)
         return event
-
-    def wait_event(self, event):
-        machine.check()
 
 
 class Event:
