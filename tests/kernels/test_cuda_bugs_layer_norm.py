@@ -80,7 +80,7 @@ LONG = {
     "pieces that begin with the row": (3, 5000, "ITEMS, WIDTH>(w, gamma + at, t", "ITEMS, WIDTH>(w, gamma, t", WRONG),
     "every thread writes the means": (
         *(3, 519, "if (t == 0) means", "means"),
-        r"race: .* writes means\[\d\] at layer_norm/cuda.cu:\d+, which .* wrote",
+        r"race: .* writes means\[\d\] at layer_norm/long_rows.cuh:\d+, which .* wrote",
     ),
     "two blocks with one row": (
         *(6, 200, "n += gridDim.y", "n++"),
