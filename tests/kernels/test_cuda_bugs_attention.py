@@ -22,13 +22,13 @@ PLANTED = {
     ),
     "a query does not see its own key": ("s <= t + problem.keys", "s < t + problem.keys", WRONG),
     "keys beyond the length": ("s < length &&", "s < problem.keys &&", rf"out of bounds|{WRONG}"),
-    "no dropout": ("s[i][j] *= dropout(", "dropout(", WRONG),
+    "no dropout": ("s[i][j] *= head.dropout(", "head.dropout(", WRONG),
     "dropout is not passed to dP": ("dp[i][j] * kept - of_row", "dp[i][j] - of_row", WRONG),
     "the dropped weights in dS": ("dp[i][j] = p * (", "dp[i][j] = p * kept * (", WRONG),
     "the weights turned around": ("times<true>(of_dv", "times<false>(of_dv", WRONG),
     "dQ without its scale": ("of_dq, problem.scale", "of_dq, T(1)", WRONG),
     "queries that see a tile are left out": ("max(0, s0 - problem.keys + problem.rows)", "max(0, s0)", WRONG),
-    "keys that a tile sees are left out": ("t0 + TILE + problem.keys", "t0 + problem.keys", WRONG),
+    "keys that a tile sees are left out": ("head.seen(t0 + TILE)", "head.seen(t0)", WRONG),
     "delta of half a row": ("d += 32) sum += x[d] * y[d]", "d += 64) sum += x[d] * y[d] * (d < 4)", WRONG),
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nlp_kernels.attention.reference import scale_or_default
+from nlp_kernels.attention.problem import ascending, lengths, problem
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, empty, serves, span
 from nlp_kernels.common.gpu import blocks, shared_memory
@@ -34,32 +34,33 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     if lse.size:
         head = _head(max(D, Dv))
         tile, text = (256 // q.itemsize, LARGE) if head <= 64 else (32, SMALL)
-        q, k, v = map(_ascending, (q, k, v))
-        problem = _problem(q, k, v, keep, causal, scale, dropout, o=o)
-        arrays = memory, lse, span(q), span(k), span(v), keep, _lengths(key_lengths)
+        q, k, v = map(ascending, (q, k, v))
+        asked = problem(q, k, v, keep, causal, scale, dropout, o=o)
+        arrays = memory, lse, span(q), span(k), span(v), keep, lengths(key_lengths)
         instance = f"attention_forward<T, {text}, {HEADS[head]}>"
-        _launch(instance, q, (B * H, -(-T // tile)), tile, _bytes(q, head, tile, 2), (*arrays, problem))
+        _launch(instance, q, (B * H, -(-T // tile)), tile, _bytes(q, head, tile, 2), (*arrays, asked))
     return o, (o, lse)
 
 
 def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=False, scale=None, dropout=None):
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
-    (B, H, T, D), (S, Dv) = q.shape, v.shape[2:]
-    do, q, k, v, o = map(_ascending, (do, q, k, v, saved[0]))
+    (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
+    do, q, k, v, o = map(ascending, (do, q, k, v, saved[0]))
     lse, delta = contiguous(saved[1]), empty(q, (B, H, T))
-    dq, dk, dv = empty(q, (B, T, H, D)), empty(q, (B, S, H, D)), empty(q, (B, S, H, Dv))
-    problem = _problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
+    dq, dk, dv = empty(q, (B, T, H, D)), empty(q, (B, S, KH, D)), empty(q, (B, S, KH, Dv))
+    asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     if delta.size:
         rows = np.int64(delta.size)
         blocks_of_four = (blocks(q, -(-delta.size // 4)),)
-        SOURCE.kernel("attention_delta<T>", q)(blocks_of_four, (128,), (delta, span(do), span(o), problem, rows))
-    read = span(do), span(q), span(k), span(v), lse, delta, keep, _lengths(key_lengths), problem
+        SOURCE.kernel("attention_delta<T>", q)(blocks_of_four, (128,), (delta, span(do), span(o), asked, rows))
+    read = span(do), span(q), span(k), span(v), lse, delta, keep, lengths(key_lengths), asked
     head = _head(max(D, Dv))
     passes = 2 if head * q.itemsize**2 >= 4096 else 1  # as cuda.cu says
-    for kernel, written, rows, z in zip(WALKS, ((dk, dv), (dq,)), (S, T), (passes, 1), strict=True):
-        if B * H * rows and D + Dv:
-            instance, grid = f"{kernel}<T, {SMALL}, {HEADS[head]}>", (B * H, -(-rows // 32), z)
+    walks = ((dk, dv), KH, S, passes), ((dq,), H, T, 1)
+    for kernel, (written, heads, rows, z) in zip(WALKS, walks, strict=True):
+        if B * heads * rows and D + Dv:
+            instance, grid = f"{kernel}<T, {SMALL}, {HEADS[head]}>", (B * heads, -(-rows // 32), z)
             _launch(instance, q, grid, 32, _bytes(q, head, 32, 4), (*written, *read))
     return tuple(x.transpose(0, 2, 1, 3) for x in (dq, dk, dv))
 
@@ -78,36 +79,3 @@ def _launch(instance, x, grid, tile, shared, arguments):
     if shared > 48 << 10:
         kernel.max_dynamic_shared_size_bytes = shared
     kernel(grid, (tile * tile // 16,), arguments, shared_mem=shared)
-
-
-def _problem(q, k, v, keep, causal, scale, dropout, **others):
-    """The struct of tiles.cuh."""
-    (_, H, T, D), (S, Dv) = q.shape, v.shape[2:]
-    p, seed, offset = dropout or (0.0, 0, 0)
-    strides = {"q": q, "k": k, "v": v, "o": others["o"], "do": others.get("do", others["o"])}
-    problem = np.zeros(1, _struct(q.dtype))
-    for name, x in strides.items():
-        problem[name] = [stride // x.itemsize for stride in x.strides[:3]]
-    if keep is not None:
-        problem["keep"] = [stride if n > 1 else 0 for n, stride in zip(keep.shape, keep.strides, strict=True)]
-    values = {"seed": seed, "offset": offset, "scale": scale_or_default(scale, q), "kept_scale": 1 / (1 - p), "H": H}
-    values |= {"rows": T, "keys": S, "D": D, "Dv": Dv, "causal": causal, "drop_below": round(p * 2**32)}
-    for name, value in values.items():
-        problem[name] = value
-    return problem
-
-
-def _struct(dtype):
-    strides = [(name, np.int64, 3) for name in ("q", "k", "v", "o", "do")] + [("keep", np.int64, 4)]
-    numbers = [(name, np.uint64) for name in ("seed", "offset")] + [(name, dtype) for name in ("scale", "kept_scale")]
-    sizes = [(name, np.int32) for name in ("H", "rows", "keys", "D", "Dv", "causal")] + [("drop_below", np.uint32)]
-    return np.dtype([*strides, *numbers, *sizes], align=True)
-
-
-def _lengths(key_lengths):
-    return None if key_lengths is None else contiguous(key_lengths.astype(np.int32))
-
-
-def _ascending(x):
-    """The array itself, or a copy where it lies backwards in memory."""
-    return x if all(stride >= 0 for stride in x.strides) else contiguous(x.copy())

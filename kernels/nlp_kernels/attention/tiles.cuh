@@ -3,47 +3,7 @@
 // The threads of a block lie in a square of SIDE x SIDE, SIDE = TILE / 4. Thread (a, b) has the scores of the queries
 // a + SIDE i and the keys b + SIDE j, i and j < 4, and of a TILE x HEAD result the columns b + SIDE j.
 #pragma once
-#include "../common/philox.cuh"
-#include "../common/rows.cuh"
-
-template <typename T>
-struct Problem {  // cuda.py has the same in Python
-  long long q[3], k[3], v[3], o[3], d_o[3];  // strides along B, H and the rows; the last axis is contiguous
-  long long keep[4];                         // of the mask, 0 where it is broadcast
-  unsigned long long seed, offset;           // of dropout
-  T scale, kept_scale;                       // kept_scale = 1 / (1 - p)
-  int H, rows, keys, D, Dv, causal;
-  unsigned drop_below;  // a weight is dropped where its word is smaller; 0: none is
-};
-
-// Which scores of a head there are.
-template <typename T>
-struct Allowed {
-  const Problem<T>& problem;
-  const bool* keep;  // of this head, or null
-  int length;        // of the keys
-
-  __device__ __forceinline__ bool operator()(int t, int s) const {  // (2)
-    return t < problem.rows && s < length && (!problem.causal || s <= t + problem.keys - problem.rows) &&
-           (!keep || keep[t * problem.keep[2] + s * problem.keep[3]]);
-  }
-};
-
-// M of (9) for the scores of one head.
-template <typename T>
-struct Dropout {
-  const Problem<T>& problem;
-  unsigned long long first;  // the position of the head's first score
-  Stream words;
-
-  __device__ __forceinline__ Dropout(const Problem<T>& p, int head)
-      : problem(p), first(p.offset + static_cast<unsigned long long>(head) * p.rows * p.keys), words{p.seed} {}
-  __device__ __forceinline__ T operator()(int t, int s) {
-    if (!problem.drop_below) return 1;
-    const unsigned long long at = first + static_cast<unsigned long long>(t) * problem.keys + s;
-    return words.at(at) < problem.drop_below ? T(0) : problem.kept_scale;
-  }
-};
+#include "problem.cuh"
 
 template <typename T, int TILE, int HEAD>
 struct Tiles {

@@ -1,0 +1,39 @@
+"""What attention is asked, as the kernels on GPUs are told: the struct of problem.cuh."""
+
+import numpy as np
+
+from nlp_kernels.attention.reference import scale_or_default
+from nlp_kernels.common.check import contiguous
+from nlp_kernels.common.cuda import arithmetic
+
+
+def problem(q, k, v, keep, causal, scale, dropout, *, o, do=None):
+    """Strides, in numbers, sizes and masks, in an array of one that is passed by value."""
+    (_, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
+    p, seed, offset = dropout or (0.0, 0, 0)
+    struct = np.zeros(1, _struct(arithmetic(q.dtype)))
+    for name, x in {"q": q, "k": k, "v": v, "o": o, "do": o if do is None else do}.items():
+        struct[name] = [stride // x.itemsize for stride in x.strides[:3]]
+    if keep is not None:
+        struct["keep"] = [stride if n > 1 else 0 for n, stride in zip(keep.shape, keep.strides, strict=True)]
+    values = {"seed": seed, "offset": offset, "scale": scale_or_default(scale, q), "kept_scale": 1 / (1 - p), "H": H}
+    values |= {"group": H // max(KH, 1), "rows": T, "keys": S, "D": D, "Dv": Dv, "causal": causal}
+    for name, value in (values | {"drop_below": round(p * 2**32)}).items():
+        struct[name] = value
+    return struct
+
+
+def lengths(key_lengths):
+    return None if key_lengths is None else contiguous(key_lengths.astype(np.int32))
+
+
+def ascending(x):
+    """The array itself, or a copy where it lies backwards in memory."""
+    return x if all(stride >= 0 for stride in x.strides) else contiguous(x.copy())
+
+
+def _struct(dtype):
+    strides = [(name, np.int64, 3) for name in ("q", "k", "v", "o", "do")] + [("keep", np.int64, 4)]
+    numbers = [(name, np.uint64) for name in ("seed", "offset")] + [(name, dtype) for name in ("scale", "kept_scale")]
+    sizes = [(name, np.int32) for name in ("H", "group", "rows", "keys", "D", "Dv", "causal")]
+    return np.dtype([*strides, *numbers, *sizes, ("drop_below", np.uint32)], align=True)
