@@ -106,10 +106,10 @@ def _fit_on_a_gpu(a, b):
 
 def _on_a_gpu(a, b):
     """A vector is a matrix of one row or column; the rows of matrices that all meet one are those of one matrix."""
-    if a.ndim == 1:
-        return _on_a_gpu(a[None], b)[..., 0, :]
     if b.ndim == 1:
         return _on_a_gpu(a, b[:, None])[..., 0]
+    if a.ndim == 1:
+        return _on_a_gpu(a[None], b)[..., 0, :]
     if b.ndim == 2 < a.ndim and a.flags.c_contiguous:
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return _on_a_gpu(rows, b).reshape(*a.shape[:-1], b.shape[-1])
