@@ -115,13 +115,13 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     summed = empty(a, (chosen.splits, lengths[sums])) if sums else None
     tile, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
     instance = f"matmul<T, {tile}, {cpp(left.by_k)}, {cpp(right.by_k)}, {width}>"
-    stack, grid = batches(of, left.apart, right.apart)
+    stack, along = batches(of, left.apart, right.apart)
     bias, residual = contiguous(bias), contiguous(residual)
     apart = stack, np.int64(left.stride), np.int64(right.stride)
     sizes = np.int64(y.size), np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
     arrays = (y, z, partial, summed, left.x, right.x, bias, residual)
     arguments = (*arrays, *apart, *sizes, code(activation), np.bool_(sums == "a"))
-    grid = (-(-M // chosen.tile) * -(-N // chosen.tile) * chosen.splits, *grid)
+    grid = (-(-M // chosen.tile) * -(-N // chosen.tile) * chosen.splits, *along)
     SOURCE.kernel(instance, a)(grid, (THREADS,), arguments)
     if partial is not None:
         finish(SOURCE, y, z, partial, bias, residual, activation)

@@ -127,10 +127,10 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     bias, residual = contiguous(bias), contiguous(residual)
     apart = np.int64(a.plane), np.int64(b.plane), np.int64(a.stride), np.int64(b.stride)
     sizes = np.int64(y.size), np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
-    stack, grid = batches(of, a.apart, b.apart)
+    stack, along = batches(of, a.apart, b.apart)
     arrays = (y, z, partial, summed, a.planes, b.planes, bias, residual, stack)
     instance = f"product<T, {chosen.tile}, {cpp(a.by_rows)}, {cpp(not b.by_rows)}>"
-    grid = (-(-M // chosen.tile) * -(-N // chosen.tile) * chosen.splits, *grid)
+    grid = (-(-M // chosen.tile) * -(-N // chosen.tile) * chosen.splits, *along)
     _launch(instance, x, grid, chosen.tile, (*arrays, *apart, *sizes, code(activation), np.bool_(sums == "a")))
     if partial is not None:
         finish(SOURCE, y, z, partial, bias, residual, activation)
