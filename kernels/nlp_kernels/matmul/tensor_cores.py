@@ -113,7 +113,7 @@ def operand(x: Any) -> Operand:
 def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=()):
     """g(a b + bias) + residual, (*of, M, N); what g was of, or None; the sums of b's columns or a's rows, or None.
 
-    `of` are the batch axes; a stack of products has none but the first of these.
+    `of` are the batch axes: of a stack of products, which has nothing but y.
     """
     (M, K), N, x = a.shape[-2:], b.shape[-1], a.x
     y = empty(x, (*of, M, N))
