@@ -23,9 +23,9 @@ from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
 HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
-BACKENDS = ("tensor_cores", "cuda", "packed", "cpu", "reference")  # in order of preference
+BACKENDS = ("hopper", "tensor_cores", "cuda", "packed", "cpu", "reference")  # in order of preference
 NEED_NUMBA = ("cpu", "packed")
-ON_GPU = ("tensor_cores", "cuda")  # and in the simulator
+ON_GPU = ("hopper", "tensor_cores", "cuda")  # and in the simulator
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
 _asked: dict[str, tuple] = {}  # hot path -> (module, its supports, its pays or None), in the same order
