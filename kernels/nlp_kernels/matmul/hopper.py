@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 def supports(x, w, b=None, residual=None, **hyper):
     fits = max(*x.shape, *w.shape) < 2**31 - CLUSTER * max(*COLUMNS)
-    return serves(x) and x.dtype.name == "bfloat16" and fits and capability(x) == 90
+    return serves(x) and x.dtype.name == "bfloat16" and x.ndim == w.ndim == 2 and fits and capability(x) == 90
 
 
 def pays(x, w, *inputs, **hyper):
