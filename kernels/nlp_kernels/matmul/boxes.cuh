@@ -3,7 +3,7 @@
 // In boxes of 64 x 64, rounded, through shared memory: the copy engine writes them while the next tile is begun, and
 // leaves out what is beyond the edges. The residual's boxes come the same way, while the tile is multiplied, into the
 // memory where y then takes their place. A consumer has two boxes: both for y, in turn, or one for y and one for z.
-// Where rows of y begin at no multiple of 16 bytes, or blocks share K, threads write number by number.
+// Where rows of y begin at no multiple of 16 bytes, or clusters share K, threads write sums for `finish`.
 #pragma once
 #include "../common/wgmma.cuh"
 #include "passes.cuh"
@@ -31,13 +31,15 @@ __device__ __forceinline__ void sixteen_columns(float (&some)[8], const float (&
 // Where a consumer's numbers go out, and its residual comes in: two boxes, both of y in turn, or one of y and one of z.
 template <typename T, int BN>
 struct Out {
-  const Epilogue<T>& epilogue;
   const ptx::TensorMap *map_y, *map_z, *map_residual;
+  const T* bias;  // (N,) or null
+  int activation;
+  bool keeps_z, has_residual;
   unsigned char* boxes;
   ptx::mbarrier* came;  // (2,): the residual in a box
   Slot slot;
 
-  __device__ __forceinline__ int ahead() const { return epilogue.z ? 1 : 2; }  // boxes for y
+  __device__ __forceinline__ int ahead() const { return keeps_z ? 1 : 2; }  // boxes for y
 
   __device__ __forceinline__ void load_residual(int box, int index, int m, int n) const {
     ptx::mbarrier_arrive_expect_tx(&came[box], BOX);
@@ -57,9 +59,9 @@ struct Out {
     for (int j = 0; j < BN / 16; j++) {
       unsigned char *y = boxes + slot.index * BOX, *z = boxes + BOX;
       if (j % 4 == 0) {
-        if (epilogue.residual) ptx::mbarrier_wait(&came[slot.index], slot.parity);
+        if (has_residual) ptx::mbarrier_wait(&came[slot.index], slot.parity);
         else {
-          if (thread == 0) epilogue.z ? ptx::bulk_wait_read<0>() : ptx::bulk_wait_read<1>();
+          if (thread == 0) keeps_z ? ptx::bulk_wait_read<0>() : ptx::bulk_wait_read<1>();
           ptx::barrier_sync(consumer, 128);
         }
       }
@@ -67,21 +69,21 @@ struct Out {
       sixteen_columns(some, d, j);
       const int place = row * ROW + ((j % 4 * 2 + lane / 16) ^ row % 8) * 16;
       unsigned before[4], after[4] = {};  // pieces of 8 x 8: lower rows, then right columns
-      if (epilogue.residual) ptx::ldmatrix(after, y + place);
+      if (has_residual) ptx::ldmatrix(after, y + place);
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         const int column = n + 16 * j + i / 2 * 8 + lane % 4 * 2;
-        if (epilogue.bias && column < N) {  // (2)
-          some[2 * i] += static_cast<float>(epilogue.bias[column]);
-          some[2 * i + 1] += static_cast<float>(epilogue.bias[column + 1]);
+        if (bias && column < N) {  // (2)
+          some[2 * i] += static_cast<float>(bias[column]);
+          some[2 * i + 1] += static_cast<float>(bias[column + 1]);
         }
         before[i] = ptx::bf16_pair(some[2 * i], some[2 * i + 1]);
-        const float low = activate(some[2 * i], epilogue.activation);  // (3)
-        const float high = activate(some[2 * i + 1], epilogue.activation);
+        const float low = activate(some[2 * i], activation);  // (3)
+        const float high = activate(some[2 * i + 1], activation);
         after[i] = ptx::bf16_pair(low + __uint_as_float(after[i] << 16),  // (4)
                                   high + __uint_as_float(after[i] & 0xffff0000u));
       }
-      if (epilogue.z) ptx::stmatrix(z + place, before);
+      if (keeps_z) ptx::stmatrix(z + place, before);
       ptx::stmatrix(y + place, after);
       if (j % 4 == 3) send(j / 4, m, n, consumer, thread);
     }
@@ -93,9 +95,9 @@ struct Out {
     ptx::barrier_sync(consumer, 128);
     if (thread == 0) {
       ptx::tma_store(map_y, boxes + slot.index * BOX, {n + index * 64, m});
-      if (epilogue.z) ptx::tma_store(map_z, boxes + BOX, {n + index * 64, m});
+      if (keeps_z) ptx::tma_store(map_z, boxes + BOX, {n + index * 64, m});
       ptx::bulk_commit();
-      if (epilogue.residual && index + ahead() < BN / 64) {
+      if (has_residual && index + ahead() < BN / 64) {
         ptx::bulk_wait_read<0>();
         load_residual(slot.index, index + ahead(), m, n);
       }
@@ -104,23 +106,25 @@ struct Out {
   }
 };
 
-// The numbers of a consumer, by the threads that have them.
-template <typename T, int BN>
-__device__ __forceinline__ void write_numbers(const float (&d)[BN / 2], const Epilogue<T>& epilogue, float* partial,
-                                              int m0, int n0, int M, int N) {
+// A consumer's sums over its share of K, by the threads that have them; `finish` is still to come.
+template <int BN>
+__device__ __forceinline__ void write_sums(const float (&d)[BN / 2], float* sums /* (M, N) */, int m0, int n0, int M,
+                                           int N) {
   const int thread = threadIdx.x % 128, lane = thread % 32;
 #pragma unroll 1
   for (int j = 0; j < BN / 16; j++) {
     float some[8];
     sixteen_columns(some, d, j);
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-      const int m = m0 + thread / 32 * 16 + lane / 4 + i / 2 % 2 * 8;
-      const int n = n0 + 16 * j + i / 4 * 8 + lane % 4 * 2 + i % 2;
-      const long long at = static_cast<long long>(m) * N + n;
+    for (int i = 0; i < 8; i += 2) {
+      const int m = m0 + thread / 32 * 16 + lane / 4 + i / 2 % 2 * 8, n = n0 + 16 * j + i / 4 * 8 + lane % 4 * 2;
       if (m >= M || n >= N) continue;
-      if (partial) partial[at] = some[i];
-      else epilogue.write(some[i], at, n);
+      float* to = sums + static_cast<long long>(m) * N + n;
+      if (N % 2 == 0) *reinterpret_cast<Vector<float, 2>*>(to) = {some[i], some[i + 1]};
+      else {
+        to[0] = some[i];
+        if (n + 1 < N) to[1] = some[i + 1];
+      }
     }
   }
 }

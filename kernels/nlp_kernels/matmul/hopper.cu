@@ -103,14 +103,14 @@ __device__ __forceinline__ void multiply_part(float (&d)[BN / 2], int steps, con
   release();
 }
 
-// in_boxes: what the maps of y, z and residual are for.
+// With `partial` only sums are written there; without it y, and z where it is kept, in boxes.
 template <typename T, int BN, bool A_BY_K, bool B_BY_K>
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(384, 1)
     multiply(const __grid_constant__ ptx::TensorMap map_a, const __grid_constant__ ptx::TensorMap map_b,
              const __grid_constant__ ptx::TensorMap map_y, const __grid_constant__ ptx::TensorMap map_z,
-             const __grid_constant__ ptx::TensorMap map_residual, T* y /* (M, N) */, T* z /* (M, N) */,
-             float* partial /* (splits, M, N) */, const T* bias /* (N,) */, const T* residual /* (M, N) */, int M,
-             int N, int K, int share, int activation, bool in_boxes) {
+             const __grid_constant__ ptx::TensorMap map_residual, float* partial /* (splits, M, N) */,
+             const T* __restrict__ bias /* (N,) */, int M, int N, int K, int share, int activation, bool keeps_z,
+             bool has_residual) {
   extern __shared__ __align__(1024) unsigned char ring[];  // (STAGES, slot_bytes), then two boxes for each consumer
   __shared__ ptx::mbarrier full[STAGES], empty[STAGES], came[CONSUMERS][2];
   const Work<BN> work{M, N, K, share};
@@ -121,6 +121,7 @@ __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(384, 1)
     }
     for (int i = 0; i < CONSUMERS * 2; i++) ptx::mbarrier_init(&came[i / 2][i % 2], 1);
     ptx::fence_barrier_init();
+    ptx::tma_prefetch(&map_a), ptx::tma_prefetch(&map_b);
   }
   ptx::cluster_sync();  // the mbarriers are there for both blocks
   if (threadIdx.x < 128) {
@@ -131,18 +132,17 @@ __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(384, 1)
     ptx::setmaxnreg_inc<240>();
     const int consumer = threadIdx.x / 128 - 1;
     const bool first = threadIdx.x % 128 == 0;
-    const Epilogue<T> epilogue{y, z, bias, residual, activation};
     unsigned char* boxes = ring + STAGES * slot_bytes<BN> + consumer * 2 * BOX;
-    Out<T, BN> out{epilogue, &map_y, &map_z, &map_residual, boxes, came[consumer], {0, 0}};
+    Out<T, BN> out{&map_y,  &map_z,       &map_residual, bias,           activation,
+                   keeps_z, has_residual, boxes,         came[consumer], {0, 0}};
     Slot slot{0, 0};
     work.each([&](Part part) {
       part.m += consumer * 64;
-      if (in_boxes && residual && first) out.begin(part.m, part.n);
-      float* sums = partial ? partial + part.split * (static_cast<long long>(M) * N) : nullptr;
+      if (!partial && has_residual && first) out.begin(part.m, part.n);
       float d[BN / 2];
       multiply_part<BN, A_BY_K, B_BY_K>(d, part.steps, ring, slot, full, empty);
-      if (in_boxes) out.write(d, part.m, part.n, N);
-      else write_numbers<T, BN>(d, epilogue, sums, part.m, part.n, M, N);
+      if (partial) write_sums<BN>(d, partial + part.split * (static_cast<long long>(M) * N), part.m, part.n, M, N);
+      else out.write(d, part.m, part.n, N);
     });
     if (first) ptx::bulk_wait_read<0>();
     __syncwarp();

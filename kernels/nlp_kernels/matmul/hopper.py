@@ -90,28 +90,36 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     bias, residual = contiguous(bias), contiguous(residual)
     if y.size:
         chosen = plan(M, N, K, processors(x) // CLUSTER, tile)
-        partial = empty(x, (chosen.splits, M, N), np.float32) if chosen.splits > 1 else None
-        if K == 0:  # nothing for the copy engine
-            partial = zeros(x, (1, M, N), np.float32)
-        else:
-            _launch(chosen, a, b, (y, z, partial, bias, residual), activation)
+        in_boxes = (
+            chosen.splits == 1 and N % 8 == 0 and not any(address(o) % 16 for o in (y, z, residual) if o is not None)
+        )
+        partial = None if K and in_boxes else (empty if K else zeros)(x, (chosen.splits, M, N), np.float32)
+        if K:  # else there is nothing for the copy engine
+            _launch(chosen, a, b, (y, z, residual), partial, bias, activation)
         if partial is not None:
             finish(SOURCE, y, z, partial, bias, residual, activation)
     return y, z, None if sums is None else _sums(b if sums == "b" else a.T)
 
 
-def _launch(chosen, a, b, arrays, activation):
-    y, z, partial, _, residual = arrays
-    (M, K), N = a.shape, b.shape[1]
-    in_boxes = partial is None and N % 8 == 0 and all(address(o) % 16 == 0 for o in (y, z, residual) if o is not None)
+def _launch(chosen, a, b, boxed, partial, bias, activation):
+    (y, z, residual), (M, K), N = boxed, a.shape, b.shape[1]
     maps = [_map(a, ROWS), _map(b.T, chosen.columns // CLUSTER)]
-    maps += [tensor_map(o, (BOX, BOX)) if in_boxes and o is not None else maps[0] for o in (y, z, residual)]
+    maps += [maps[0] if o is None or partial is not None else tensor_map(o, (BOX, BOX)) for o in boxed]
     kernel = SOURCE.kernel(f"multiply<T, {chosen.columns}, {cpp(a.by_rows)}, {cpp(not b.by_rows)}>", y)
     shared = STAGES * (ROWS + chosen.columns) * STEP * 2 + 4 * BOX * BOX * 2  # the ring; two boxes for each consumer
     kernel.max_dynamic_shared_size_bytes = shared
     sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
     grid = (CLUSTER * min(chosen.clusters * chosen.splits, processors(y) // CLUSTER),)
-    kernel(grid, (THREADS,), (*maps, *arrays, *sizes, code(activation), np.bool_(in_boxes)), shared_mem=shared)
+    arguments = (
+        *maps,
+        partial,
+        bias,
+        *sizes,
+        code(activation),
+        np.bool_(z is not None),
+        np.bool_(residual is not None),
+    )
+    kernel(grid, (THREADS,), arguments, shared_mem=shared)
 
 
 def _map(of: Operand, rows: int):
