@@ -60,9 +60,12 @@ def test_the_order_of_the_threads_changes_no_bit():
 
 
 def assert_contract(case, cotangents, order):
-    """Every number is rounded once, and dz before the products; z is what was saved."""
     with dispatch.use_backend("hopper", "matmul", simulate=order):
-        ours = evaluate(matmul, HOT_PATH, case, cotangents)
+        assert_right(evaluate(matmul, HOT_PATH, case, cotangents), case, cotangents)
+
+
+def assert_right(ours, case, cotangents):
+    """Every number is rounded once, and dz before the products; z is what was saved."""
     x, w, b, residual = map(wide, case.inputs)
     dy, z = wide(cotangents[0]), wide(ours.get("saved[0]"))
     right, _ = reference.forward(x, w, b, residual, **case.hyper)
@@ -188,3 +191,48 @@ def test_the_compiler_is_told_the_architecture_of_its_source_alone():
     assert hopper.SOURCE.options("bfloat16")[-1] == "-arch=sm_90a"
     for launcher in (cuda, tensor_cores):
         assert not any(option.startswith("-arch") for option in launcher.SOURCE.options("float32"))
+
+
+def sent(cupy, x):
+    """An array of bfloat16 on the GPU, in the order in which it lies."""
+    if x is None:
+        return None
+    bits = x.view(np.uint16) if x.flags.c_contiguous else x.T.view(np.uint16)
+    there = cupy.asarray(bits).view(x.dtype)
+    return there if x.flags.c_contiguous else there.T
+
+
+def fetched(x):
+    return x.view(np.uint16).get().view(type_of("bfloat16"))
+
+
+@pytest.fixture
+def hopper_cupy(real_cupy):
+    if real_cupy.cuda.Device().compute_capability != "90":
+        pytest.skip("needs a GPU of compute capability 9.0")
+    return real_cupy
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("transposed", TRANSPOSES, ids=NAMES)
+@pytest.mark.parametrize("tile", [(128, 128), (128, 256)], ids=str)
+@pytest.mark.parametrize("shape", [ROUND, (1100, 2056, 4000)], ids=str)
+def test_every_instance_on_a_gpu(shape, tile, transposed, hopper_cupy):
+    M, K, N = shape
+    a, b = rounded((M, K), (K, N))
+    a, b = (np.asfortranarray(x) if t else x for x, t in zip((a, b), transposed, strict=True))
+    y = fetched(hopper.product(sent(hopper_cupy, a), sent(hopper_cupy, b), tile=tile))
+    assert_near(y, wide(a) @ wide(b), np.abs(wide(a)) @ np.abs(wide(b)), "bfloat16")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("activation", matmul.ACTIVATIONS)
+@pytest.mark.parametrize(("M", "K", "N"), [(300, 264, 1032), (40, 8200, 136), (150, 40, 39)], ids=str)
+def test_what_comes_after_the_product_on_a_gpu(M, K, N, activation, hopper_cupy):
+    shapes = (M, K), (K, N), (N,), (M, N), (M, N)
+    *inputs, dy = rounded(*shapes, scale=K**-0.25)
+    hyper = {"activation": activation, "transpose_w": False}
+    there = Case(tuple(sent(hopper_cupy, x) for x in inputs), hyper)
+    with dispatch.use_backend("hopper", "matmul"):
+        ours = evaluate(matmul, HOT_PATH, there, (sent(hopper_cupy, dy),))
+    assert_right({name: fetched(x) for name, x in ours.items()}, Case(tuple(inputs), hyper), (dy,))

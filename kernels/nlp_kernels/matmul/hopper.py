@@ -90,9 +90,8 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     bias, residual = contiguous(bias), contiguous(residual)
     if y.size:
         chosen = plan(M, N, K, processors(x) // CLUSTER, tile)
-        in_boxes = (
-            chosen.splits == 1 and N % 8 == 0 and not any(address(o) % 16 for o in (y, z, residual) if o is not None)
-        )
+        aligned = N % 8 == 0 and not any(address(o) % 16 for o in (y, z, residual) if o is not None)
+        in_boxes = aligned and chosen.splits == 1
         partial = None if K and in_boxes else (empty if K else zeros)(x, (chosen.splits, M, N), np.float32)
         if K:  # else there is nothing for the copy engine
             _launch(chosen, a, b, (y, z, residual), partial, bias, activation)
@@ -110,16 +109,8 @@ def _launch(chosen, a, b, boxed, partial, bias, activation):
     kernel.max_dynamic_shared_size_bytes = shared
     sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
     grid = (CLUSTER * min(chosen.clusters * chosen.splits, processors(y) // CLUSTER),)
-    arguments = (
-        *maps,
-        partial,
-        bias,
-        *sizes,
-        code(activation),
-        np.bool_(z is not None),
-        np.bool_(residual is not None),
-    )
-    kernel(grid, (THREADS,), arguments, shared_mem=shared)
+    there = np.bool_(z is not None), np.bool_(residual is not None)
+    kernel(grid, (THREADS,), (*maps, partial, bias, *sizes, code(activation), *there), shared_mem=shared)
 
 
 def _map(of: Operand, rows: int):
