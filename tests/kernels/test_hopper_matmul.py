@@ -8,6 +8,7 @@ from cases.matmul import HOT_PATH, cases
 from contract import draw_cotangents, evaluate
 from hypothesis import given, settings
 from nlp_kernels import dispatch, matmul
+from nlp_kernels.common.tensor_map import tensor_map
 from nlp_kernels.errors import BackendError, ShapeError
 from nlp_kernels.matmul import cuda, hopper, reference, tensor_cores
 from nlp_kernels.simulator import ORDERS, every_order, simulate
@@ -204,6 +205,19 @@ def sent(cupy, x):
 
 def fetched(x):
     return x.view(np.uint16).get().view(type_of("bfloat16"))
+
+
+def test_arrays_of_cupy(standin_cupy, monkeypatch):
+    """On the stand-in; the simulator's tensor maps in place of those of NVIDIA's driver."""
+    monkeypatch.setattr(hopper, "tensor_map", lambda x, box: tensor_map(x._host, box))
+    x, w, b, residual, dy = inputs = rounded((20, 41), (41, 24), (24,), (20, 24), (20, 24))
+    hyper = {"activation": "gelu", "transpose_w": False}
+    x, w, b, residual, dy = (sent(standin_cupy, a) for a in inputs)
+    y, z = hopper.forward(x, w, b, residual, activation="gelu")
+    gradients = hopper.backward(dy, x, w, b, residual, z, activation="gelu")
+    names = ("y", "saved[0]", "dx", "dw", "db", "dresidual")
+    ours = {name: fetched(a) for name, a in zip(names, (y, z, *gradients), strict=True)}
+    assert_right(ours, Case(tuple(inputs[:4]), hyper), inputs[4:])
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def product(a, b, *, tile=None):
 
 
 def plan(M: int, N: int, K: int, at_once: int, tile: tuple[int, int] | None = None) -> Plan:
-    """The largest tile, two of them to a cluster, that keeps `at_once` clusters busy; else blocks share K, too."""
+    """The largest tile, two of them to a cluster, that keeps `at_once` clusters busy; else clusters share K, too."""
     clusters = {columns: -(-M // (CLUSTER * ROWS)) * -(-N // columns) for columns in COLUMNS}
     columns = tile[1] if tile else max((n for n in COLUMNS if clusters[n] >= at_once), default=COLUMNS[0])
     splits = max(1, min(at_once // clusters[columns], K // SHARE))
@@ -89,7 +89,7 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     z = empty(x, (M, N)) if keeps_z else None
     bias, residual = contiguous(bias), contiguous(residual)
     if y.size:
-        chosen = plan(M, N, K, processors(x) // CLUSTER, tile)
+        chosen = plan(M, N, K, _at_once(x), tile)
         aligned = N % 8 == 0 and not any(address(o) % 16 for o in (y, z, residual) if o is not None)
         in_boxes = aligned and chosen.splits == 1
         partial = None if K and in_boxes else (empty if K else zeros)(x, (chosen.splits, M, N), np.float32)
@@ -108,9 +108,14 @@ def _launch(chosen, a, b, boxed, partial, bias, activation):
     shared = STAGES * (ROWS + chosen.columns) * STEP * 2 + 4 * BOX * BOX * 2  # the ring; two boxes for each consumer
     kernel.max_dynamic_shared_size_bytes = shared
     sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
-    grid = (CLUSTER * min(chosen.clusters * chosen.splits, processors(y) // CLUSTER),)
+    grid = (CLUSTER * min(chosen.clusters * chosen.splits, _at_once(y)),)
     there = np.bool_(z is not None), np.bool_(residual is not None)
     kernel(grid, (THREADS,), (*maps, partial, bias, *sizes, code(activation), *there), shared_mem=shared)
+
+
+def _at_once(x):
+    """Clusters that the GPU of x runs at once."""
+    return max(1, processors(x) // CLUSTER)
 
 
 def _map(of: Operand, rows: int):
