@@ -11,6 +11,7 @@
 // Matrices are taken as they lie, along K or across it (BY_K): ldmatrix turns 8 x 8 numbers around on the way to the
 // registers. Blocks share K, and products of stacks a grid, as in cuda.cu; `sums` are those of the columns of b, or the
 // rows of a.
+#include "bands.cuh"
 #include "batches.cuh"
 #include "passes.cuh"
 
@@ -96,12 +97,6 @@ __device__ __forceinline__ void multiply(float (&sum)[TILE / 32][4][4], const Ha
         for (int j = 0; j < 16; j++) sum[i][j / 4][j % 4] += own[j / 4][j % 4];
     }
   }
-}
-
-// Bands of eight rows of tiles, and within a band column by column: blocks that run at once read the same parts.
-__device__ __forceinline__ void tile_of(int index, int tiles_m, int tiles_n, int& m, int& n) {
-  const int band = index / (8 * tiles_n), in_band = index % (8 * tiles_n), rows = min(8, tiles_m - band * 8);
-  m = band * 8 + in_band % rows, n = in_band / rows;
 }
 
 // The sum of a row of a, or a column of b, over a step, in float.
