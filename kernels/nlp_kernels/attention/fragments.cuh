@@ -73,7 +73,7 @@ struct Tile {
   // s += A Bᵀ, (16, HEAD) by the tile's rows; left(r, k) gives the columns k … k + 15 of A.
   template <typename F>
   static __device__ __forceinline__ void times_transposed(float (&s)[COUNT / 8][4], F left, const Half* tile) {
-#pragma unroll(HEAD <= 128 ? HEAD / 16 : 2)
+#pragma unroll(HEAD == 128 ? HEAD / 16 : 2)  // of others fewer addresses are in registers
     for (int k = 0; k < HEAD; k += 16) {
       unsigned a[4];
       left(a, k);
@@ -162,14 +162,15 @@ struct Marks {
 // at(i) gives the query and the key of score i, `x[i / 4][i % 4]`. A loop that is not unrolled, before there are scores:
 // a step that needs this takes its time, but no registers.
 template <int SCORES, typename F>
-__device__ __forceinline__ Marks marks(Head<float>& head, bool all, F at) {
+__device__ __forceinline__ Marks marks(const Head<float>& head, bool all, F at) {
   static_assert(SCORES <= 32, "a bit for each");
   Marks of{~0u, ~0u};
+  Dropout<float> dropout = head.dropout;  // a copy, whose words no register holds until the next step
 #pragma unroll 1
   for (int i = 0; i < (all && !head.problem.drop_below ? 0 : SCORES); i++) {
     const int2 is = at(i);
     if (!all && !head.allowed(is.x, is.y)) of.seen &= ~(1u << i);
-    if (head.dropout(is.x, is.y) == 0) of.kept &= ~(1u << i);
+    if (dropout(is.x, is.y) == 0) of.kept &= ~(1u << i);
   }
   return of;
 }

@@ -14,6 +14,12 @@
 // tile is not wholly visible. Statistics, sums and exponentials are float, of base 2.
 #include "fragments.cuh"
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int resident_forward = 1;  // asked for two blocks a processor, the compiler spills on Blackwell
+#else
+constexpr int resident_forward = 2;
+#endif
+
 template <int HEAD>
 struct Plan {
   static constexpr int WARPS = HEAD <= 128 ? 8 : 4, THREADS = 32 * WARPS, ROWS = 16 * WARPS;
@@ -22,7 +28,7 @@ struct Plan {
 };
 
 template <int HEAD>
-__global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? 2 : 1)
+__global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? resident_forward : 1)
     attention_forward(Half* __restrict__ o /* (B, T, H, Dv) */, float* __restrict__ lse /* (B, H, T) */,
                       const Half* __restrict__ q /* (B, H, T, D) */, const Half* __restrict__ k /* (B, KH, S, D) */,
                       const Half* __restrict__ v /* (B, KH, S, Dv) */, const bool* keep, const int* lengths /* (B,) */,
@@ -30,14 +36,14 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? 2 : 1)
   constexpr int STEP = Plan<HEAD>::FORWARD, ROWS = Plan<HEAD>::ROWS, THREADS = Plan<HEAD>::THREADS;
   using Mine = typename Plan<HEAD>::Mine;
   using Step = Tile<STEP, HEAD>;
-  constexpr int KEPT = HEAD == 128 ? HEAD : 16;  // columns of Q in registers
+  constexpr bool KEPT = HEAD == 128;  // Q's fragments in registers; else there is no room, for two blocks or for the sums
   extern __shared__ __align__(128) Half shared[];
   Half *const of_q = shared, *const ring = of_q + Mine::SIZE;  // (2, K and V)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int tiles = (problem.rows + ROWS - 1) / ROWS;
   const Turn turn(tiles);
   const int t0 = (tiles - 1 - turn.tile) * ROWS, mine = t0 + 16 * warp;  // those that see most keys first
-  Head<float> head(problem, turn.head, keep, lengths);
+  const Head<float> head(problem, turn.head, keep, lengths);
   const int seen = head.seen(min(t0 + ROWS, problem.rows));
   const Rows<const Half> keys(head.keys(k, problem.k), problem.k[2], head.length, problem.D);
   const Rows<const Half> values(head.keys(v, problem.v), problem.v[2], head.length, problem.Dv);
@@ -54,14 +60,13 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? 2 : 1)
   load(0);
   ptx::copy_wait<0>();
   __syncthreads();
-  unsigned kept[KEPT / 16][4];
+  unsigned kept[KEPT ? HEAD / 16 : 1][4];
 #pragma unroll
-  for (int d = 0; d < KEPT; d += 16) Mine::pieces(kept[d / 16], of_q, 16 * warp, d);
+  for (int d = 0; KEPT && d < HEAD; d += 16) Mine::pieces(kept[d / 16], of_q, 16 * warp, d);
   const auto queries = [&](unsigned (&r)[4], int d) {
-    if constexpr (KEPT < HEAD) Mine::pieces(r, of_q, 16 * warp, d);
-    else
 #pragma unroll
-      for (int i = 0; i < 4; i++) r[i] = kept[d / 16][i];
+    for (int i = 0; KEPT && i < 4; i++) r[i] = kept[d / 16][i];
+    if (!KEPT) Mine::pieces(r, of_q, 16 * warp, d);
   };
 
   float m[2] = {-infinity<float>(), -infinity<float>()}, z[2] = {}, sum[HEAD / 8][4] = {};
@@ -166,7 +171,7 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, 1)
     ptx::copy_wait<0>();
     __syncthreads();  // this step is there for all, and the one before has been read
     load(step + 1);
-    Head<float> head(problem, first.head + step / tiles, keep, lengths);
+    const Head<float> head(problem, first.head + step / tiles, keep, lengths);
     const int t0 = begin + step % tiles * STEP;
     if (!some_see(head, t0 + STEP - 1, mine)) continue;
     const Half *of_q = ring + step % 2 * 2 * Step::SIZE, *of_do = of_q + Step::SIZE;
@@ -205,7 +210,7 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, 1)
   const int tiles = (problem.rows + ROWS - 1) / ROWS;
   const Turn turn(tiles);
   const int t0 = (tiles - 1 - turn.tile) * ROWS, mine = t0 + 16 * warp;  // those that see most keys first
-  Head<float> head(problem, turn.head, keep, lengths);
+  const Head<float> head(problem, turn.head, keep, lengths);
   const int seen = head.seen(min(t0 + ROWS, problem.rows));
   const Rows<const Half> keys(head.keys(k, problem.k), problem.k[2], head.length, problem.D);
   const Rows<const Half> values(head.keys(v, problem.v), problem.v[2], head.length, problem.Dv);
