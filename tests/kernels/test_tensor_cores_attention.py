@@ -133,7 +133,9 @@ def places(rows, head, right="", wrong=""):
     """Where the chunks of a tile lie, in chunks: (rows, head / 8)."""
     text = tensor_cores.SOURCE.path.with_name("fragments.cuh").read_text()
     assert right in text
-    text = text.replace(right, wrong).replace('#include "problem.cuh"', f'#include "{cuda.SOURCE.path.parent}/problem.cuh"')
+    text = text.replace(right, wrong).replace(
+        '#include "problem.cuh"', f'#include "{cuda.SOURCE.path.parent}/problem.cuh"'
+    )
     code = f"""{text}
     extern "C" __global__ void places(int* y) {{
       for (int i = threadIdx.x; i < {rows * head}; i += 32) y[i] = Tile<{rows}, {head}>::place(i / {head}, i % {head});

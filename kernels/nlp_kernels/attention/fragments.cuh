@@ -106,11 +106,11 @@ struct Tile {
   }
 
   // A warp's sums, times a factor for its upper and one for its lower eight rows, to rows first … of `to`: through 16
-  // rows of a tile that only this warp has read, so that a thread writes 16 bytes.
+  // rows of a tile that only this warp has read, so that a thread writes 16 bytes. A lane writes there the numbers that
+  // ldmatrix gave to it, so there is nothing to wait for.
   static __device__ __forceinline__ void store(const Rows<Half>& to, int first, const float (&sum)[HEAD / 8][4],
                                                const float (&factor)[2], Half* tile, int row) {
     const int lane = threadIdx.x % 32;
-    __syncwarp();  // it has been read
 #pragma unroll
     for (int i = 0; i < HEAD / 4; i++) {
       const float* two = sum[i / 2] + i % 2 * 2;

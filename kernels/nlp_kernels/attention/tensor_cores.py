@@ -22,7 +22,7 @@ def supports(q, k, v, keep=None, key_lengths=None, **hyper):
     if not (serves(q) and q.dtype.name in SOURCE.dtypes and capability(q) >= SOURCE.oldest):
         return False
     D = max(q.shape[3], v.shape[3])
-    return D <= HEADS[-1] and max(_forward_bytes(_head(D)), _backward_bytes(_head(D))) <= shared_memory(q)
+    return max(HEADS) >= D and max(_forward_bytes(_head(D)), _backward_bytes(_head(D))) <= shared_memory(q)
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
@@ -53,7 +53,9 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     gradients = 1 if head <= 128 else 2  # that blocks share out, as tensor_cores.cu says
     for kernel, written, heads, rows, z in (("keys", (dk, dv), KH, S, gradients), ("queries", (dq,), H, T, 1)):
         if B * heads * rows:
-            _launch(f"attention_{kernel}<{head}>", q, B * heads, rows, z, head, (*written, *read), _backward_bytes(head))
+            _launch(
+                f"attention_{kernel}<{head}>", q, B * heads, rows, z, head, (*written, *read), _backward_bytes(head)
+            )
     return tuple(x.transpose(0, 2, 1, 3) for x in (dq, dk, dv))
 
 
