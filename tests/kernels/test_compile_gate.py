@@ -36,21 +36,17 @@ def test_the_table_is_of_the_source_as_it_is(hot_path):
 
 @pytest.mark.parametrize(("hot_path", "dtype", "architecture"), list(to_compile()))
 def test_it_compiles_without_spills_or_stack(hot_path, dtype, architecture):
-    usages = registers.compiled(hot_path, dtype, architecture, disassemble=_looked_into(dtype, architecture))
+    looked_into = (dtype, architecture) == (registers.dtypes(hot_path)[0], "sm_90")  # a third of the compiler's time
+    usages = registers.compiled(hot_path, dtype, architecture, disassemble=looked_into)
     assert not {name: usage for name, usage in usages.items() if usage.stack or usage.spills}, "spills, or a stack"
     table = registers.written(hot_path)
     if table.version == VERSION:
         found = {(registers.readable(name), architecture): usage.registers for name, usage in usages.items()}
         wanted = {key: table.registers.get(key) for key in found}
         assert found == wanted, f"not what the table says: run python -m benchmarks.registers {hot_path}"
-    if _looked_into(dtype, architecture):
+    if looked_into:
         for name, usage in usages.items():
             assert_fast_memory(registers.readable(name), usage)
-
-
-def _looked_into(dtype, architecture):
-    """Disassembled, which takes a third of the compiler's time."""
-    return (dtype, architecture) == ("float32", "sm_90")
 
 
 def assert_fast_memory(name, usage):
@@ -60,7 +56,7 @@ def assert_fast_memory(name, usage):
     assert any(i.startswith(("LDG", "STG")) for i in usage.instructions), f"{name} touches no memory"
     if re.search(r", 4>$", name):
         assert any(i.startswith("LDG.E.128") for i in usage.instructions), f"{name} has no LDG.E.128"
-    if name.startswith("product<"):
+    if name.startswith("product<") or re.match(r"attention_\w+<\d+>", name):  # on tensor cores
         for wanted in ("LDGSTS.E.BYPASS.128", "LDSM.16.M", "HMMA.16816.F32.BF16"):
             assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
 
@@ -90,5 +86,6 @@ def test_narrow_accesses_are_seen():
     usage = compile_source(code, (), ("copy<4>",), "sm_90", disassemble=True)["copy<4>"]
     with pytest.raises(AssertionError, match=r"no LDG\.E\.128"):
         assert_fast_memory("copy<float, 4>", usage)
-    with pytest.raises(AssertionError, match=r"product<float> has no LDGSTS"):
-        assert_fast_memory("product<float>", usage)
+    for kernel in ("product<float>", "attention_keys<64>"):
+        with pytest.raises(AssertionError, match=rf"{kernel} has no LDGSTS"):
+            assert_fast_memory(kernel, usage)

@@ -1,4 +1,4 @@
-"""Bugs planted in attention on tensor cores: pipelines, layouts, masks, recurrence, gradients; those of pipelines in two orders."""
+"""Bugs planted in attention on tensor cores, each caught: pipelines, layouts, masks, recurrence, gradients."""
 
 import re
 

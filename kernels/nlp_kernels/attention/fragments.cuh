@@ -1,9 +1,9 @@
 // Tiles of bfloat16 in shared memory, and products of them by tensor cores (sm_80). README.md has the equations.
 //
-// A warp has 16 rows of a product, spread over its lanes as mma.sync leaves them, `float x[N / 8][4]` of (16, N): lane l
-// has of the eight columns j the columns 2 (l % 4) and the next, x[j][0], x[j][1] in row l / 4, x[j][2], x[j][3] eight
-// rows further down. Rounded to bfloat16 and put in pairs these are the left factor of the next product, without a trip
-// through shared memory.
+// A warp has 16 rows of a product, spread over its lanes as mma.sync leaves them: `float x[N / 8][4]` of (16, N). Lane
+// l has of the eight columns from 8 j on the columns 2 (l % 4) and the next: x[j][0], x[j][1] in row l / 4, x[j][2] and
+// x[j][3] eight rows further down. Rounded and put in pairs these are the left factor of the next product, without a
+// trip through shared memory.
 #pragma once
 #include "problem.cuh"
 
@@ -159,8 +159,8 @@ struct Marks {
   unsigned seen, kept;
 };
 
-// at(i) gives the query and the key of score i, `x[i / 4][i % 4]`. A loop that is not unrolled, before there are scores:
-// a step that needs this takes its time, but no registers.
+// at(i) gives the query and the key of score i, `x[i / 4][i % 4]`. A loop that is not unrolled, before there are any
+// scores: a step that needs this takes its time, but no registers.
 template <int SCORES, typename F>
 __device__ __forceinline__ Marks marks(const Head<float>& head, bool all, F at) {
   static_assert(SCORES <= 32, "a bit for each");
@@ -220,8 +220,9 @@ __device__ __forceinline__ void softmax(float (&s)[N][4], float (&m)[2], float (
 
 // P̃ and dS, in place of scores and of dO Vᵀ; l(i) and delta(i) are those of the query of score i.
 template <int N, typename L, typename Delta>
-__device__ __forceinline__ void weights_and_gradients(float (&s)[N][4], float (&dp)[N][4], const Problem<float>& problem,
-                                                      const Marks& of, L l, Delta delta) {
+__device__ __forceinline__ void weights_and_gradients(float (&s)[N][4], float (&dp)[N][4],
+                                                      const Problem<float>& problem, const Marks& of, L l,
+                                                      Delta delta) {
 #pragma unroll
   for (int i = 0; i < 4 * N; i++) {
     float& p = s[i / 4][i % 4];

@@ -2,8 +2,8 @@
 //
 // Forward: a block has 16 queries for each of its warps, and walks over the keys in steps. K and V of a step come by
 // cp.async into one half of a ring while the step in the other half is computed: one barrier a step, which also says
-// that the half about to be written has been read. A warp's queries, scores, statistics and output are in its registers;
-// its weights go from the accumulators of S = Q Kᵀ straight into the product with V.
+// that the half about to be written has been read. A warp's scores, statistics and output are in its registers; its
+// weights go from the accumulators of S = Q Kᵀ straight into the product with V.
 //
 // Backward, where no two blocks may add to one number: a block of `attention_keys` has 16 keys for each warp, and walks
 // over the queries that see them, of every head that shares them (dK, dV); one of `attention_queries` has queries and
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? resident_for
   constexpr int STEP = Plan<HEAD>::FORWARD, ROWS = Plan<HEAD>::ROWS, THREADS = Plan<HEAD>::THREADS;
   using Mine = typename Plan<HEAD>::Mine;
   using Step = Tile<STEP, HEAD>;
-  constexpr bool KEPT = HEAD == 128;  // Q's fragments in registers; else there is no room, for two blocks or for the sums
+  constexpr bool KEPT = HEAD == 128;  // Q in registers; of 64 there shall be two blocks, of 256 there is no room
   extern __shared__ __align__(128) Half shared[];
   Half *const of_q = shared, *const ring = of_q + Mine::SIZE;  // (2, K and V)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -99,7 +99,8 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? resident_for
 
 // δ of each query, by eight lanes.
 __global__ void attention_delta(float* __restrict__ delta /* (B, H, T) */, const Half* __restrict__ d_o,
-                                const Half* __restrict__ o, const __grid_constant__ Problem<float> problem, long long N) {
+                                const Half* __restrict__ o, const __grid_constant__ Problem<float> problem,
+                                long long N) {
   for_rows<8>(N, [&](long long n) {
     const Head<float> head(problem, static_cast<int>(n / problem.rows), nullptr, nullptr);
     const int t = static_cast<int>(n % problem.rows), lane = threadIdx.x % 8;
@@ -197,8 +198,9 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, 1)
 
 template <int HEAD>
 __global__ void __launch_bounds__(Plan<HEAD>::THREADS, 1)
-    attention_queries(Half* __restrict__ dq /* (B, T, H, D) */, const Half* __restrict__ d_o, const Half* __restrict__ q,
-                      const Half* __restrict__ k, const Half* __restrict__ v, const float* __restrict__ lse /* (B, H, T) */,
+    attention_queries(Half* __restrict__ dq /* (B, T, H, D) */, const Half* __restrict__ d_o,
+                      const Half* __restrict__ q, const Half* __restrict__ k, const Half* __restrict__ v,
+                      const float* __restrict__ lse /* (B, H, T) */,
                       const float* __restrict__ delta /* (B, H, T) */, const bool* keep, const int* lengths /* (B,) */,
                       const __grid_constant__ Problem<float> problem) {
   constexpr int STEP = Plan<HEAD>::BACKWARD, ROWS = Plan<HEAD>::ROWS, THREADS = Plan<HEAD>::THREADS;
