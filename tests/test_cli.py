@@ -139,6 +139,7 @@ def test_doctor_shows_versions_and_what_is_missing(capsys):
         (["train", "gpt", "--dropout", "1"], "--dropout: expected a number from 0 to 0.99, not '1'"),
         (["train", "gpt", "--dtype", "float16"], "--dtype: invalid choice: 'float16'"),
         (["train", "gpt", "--heads", "3"], "a width of 128 cannot be shared by 3 heads"),
+        (["train", "gpt", "--kv-heads", "3"], "3 heads of keys and values cannot be shared by 4 heads"),
         (["train", "gpt", "--threads", "0"], "--threads must be at least 1, not 0"),
         (["train", "gpt", "--seed", "-1"], "--seed: expected a whole number"),
         (

@@ -18,28 +18,30 @@ CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 def by_definition(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
     """E34 for one query at a time, over the keys it may see and no others: no -inf, no matrix."""
-    (B, H, T, D), S = q.shape, k.shape[2]
+    (B, H, T, D), (KH, S) = q.shape, k.shape[1:3]
     o = np.zeros((B, H, T, v.shape[3]))
     keep = np.broadcast_to(True if keep is None else keep, (B, H, T, S))
     p, seed, offset = dropout or (0.0, 0, 0)
     for b, h, t in np.ndindex(B, H, T):
+        of_keys = h // (H // KH)
         seen = [j for j in range(S) if keep[b, h, t, j]]
         seen = [j for j in seen if key_lengths is None or j < key_lengths[b]]
         seen = [j for j in seen if not causal or j <= t + S - T]
-        scores = [q[b, h, t] @ k[b, h, j] * (D**-0.5 if scale is None else scale) for j in seen]
+        scores = [q[b, h, t] @ k[b, of_keys, j] * (D**-0.5 if scale is None else scale) for j in seen]
         weights = [np.exp(s - max(scores)) for s in scores]
         for j, w in zip(seen, weights, strict=True):
             if keep_mask(p, seed, offset + ((b * H + h) * T + t) * S + j, ())[()]:
-                o[b, h, t] += w / sum(weights) / (1 - p) * v[b, h, j]
+                o[b, h, t] += w / sum(weights) / (1 - p) * v[b, of_keys, j]
     return o
 
 
 @st.composite
 def heads(draw, least=0):
-    """q, k, v, do of any sizes."""
+    """q, k, v, do of any sizes; up to three heads of queries share one of keys and values."""
     rng = draw(generators())
-    B, H, T, S, D, Dv = (max(least, draw(sizes(n))) for n in (2, 3, 5, 6, 4, 4))
-    shapes = (B, H, T, max(D, 1)), (B, H, S, max(D, 1)), (B, H, S, Dv), (B, H, T, Dv)
+    B, KH, T, S, D, Dv = (max(least, draw(sizes(n))) for n in (2, 3, 5, 6, 4, 4))
+    H = KH * draw(st.integers(1, 3))
+    shapes = (B, H, T, max(D, 1)), (B, KH, S, max(D, 1)), (B, KH, S, Dv), (B, H, T, Dv)
     return tuple(rng.normal(size=shape) for shape in shapes)
 
 
@@ -72,7 +74,8 @@ def test_equals_pytorch(qkv, rng, masked, causal, scale):
     ours = attention.backward(do, *arrays, options.get("keep"), None, saved, scale=scale)
     leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
     mask = torch.tensor(allowed) if options else None
-    expected = torch.nn.functional.scaled_dot_product_attention(*leaves, attn_mask=mask, scale=scale)
+    shared = {"scale": scale, "enable_gqa": True}
+    expected = torch.nn.functional.scaled_dot_product_attention(*leaves, attn_mask=mask, **shared)
     theirs = torch.autograd.grad(expected, leaves, torch.tensor(do))
     for a, b in zip((o, *ours), (expected.detach(), *theirs), strict=True):
         np.testing.assert_allclose(a, b, **CLOSE)
@@ -174,6 +177,7 @@ def test_rowsum_identity_with_dropout(case, rng):
     o, (_, lse) = attention.reference.forward(*case.inputs, **case.hyper)
     s = attention.reference.scores(q, k, *masks, case.hyper["causal"], case.hyper["scale"])
     do = rng.normal(size=o.shape)
+    v = np.repeat(v, q.shape[1] // max(v.shape[1], 1), axis=1)
     p, dp = np.exp(s - lse), attention.reference.dropper(s, dropout)(do @ v.mT)
     scale = np.sum(np.abs(dp) * p, axis=-1).max(initial=1) * max(1, np.abs(lse).max(initial=0))
     np.testing.assert_allclose((dp * p).sum(axis=-1), (do * o).sum(axis=-1), rtol=0, atol=1e-13 * scale)
@@ -195,12 +199,12 @@ def test_dropout_keeps_the_mean():
     [
         ("p * (dp - delta)", "p * dp"),
         ("delta = xp.sum(do * o,", "delta = xp.sum(dp * s,"),
-        ("delta = xp.sum(do * o,", "delta = xp.sum(xp.matmul(do, transposed(v)) * p,"),
+        ("delta = xp.sum(do * o,", "delta = xp.sum(apart(xp.matmul(together(do, v), transposed(v)), q) * p,"),
         ("dk = c * ", "dk = "),
         ("dq = c * ", "dq = "),
-        ("dk = c * xp.matmul(transposed(ds), q)", "dk = c * xp.matmul(transposed(ds), c * q)"),
-        ("dp = drop(xp.matmul(do, transposed(v)))", "dp = xp.matmul(do, transposed(v))"),
-        ("dv = xp.matmul(transposed(drop(p)), do)", "dv = xp.matmul(transposed(p), do)"),
+        ("dk = c * xp.matmul(transposed(ds), together(q,", "dk = c * xp.matmul(transposed(ds), together(c * q,"),
+        ("dp = drop(apart(", "dp = (apart("),
+        ("together(drop(p), v)), together(do", "together(p, v)), together(do"),
         ("ds = p * (dp", "ds = drop(p) * (dp"),
     ],
     ids=["no-delta", "delta-s", "delta-mask", "dk-c", "dq-c", "dk-c-twice", "dp-mask", "dv-mask", "ds-mask"],
@@ -220,8 +224,12 @@ def test_planted_gradient_bugs_are_caught(right, wrong):
         ("1 / math.sqrt(max(q.shape[-1], 1))", "1 / max(q.shape[-1], 1)"),
         ("m = row_max(s)", "m = 0 * row_max(s)"),
         ("functools.reduce(xp.logical_and, conditions)", "functools.reduce(xp.logical_or, conditions)"),
+        (
+            "reshape(x, (B, k.shape[1],",
+            "reshape(x.reshape(B, H // max(k.shape[1], 1), k.shape[1], T, n).swapaxes(1, 2), (B, k.shape[1],",
+        ),
     ],
-    ids=["factor", "aligned-first", "strictly-causal", "-1e9", "no-root", "no-maximum", "any-mask"],
+    ids=["factor", "aligned-first", "strictly-causal", "-1e9", "no-root", "no-maximum", "any-mask", "other-group"],
 )
 def test_planted_forward_bugs_are_caught(right, wrong):
     """Where forward and backward agree on the wrong function, only the definition tells."""
@@ -234,8 +242,12 @@ def test_refusals():
     f = attention.forward
     with pytest.raises(ShapeError, match=r"attention.forward: q has shape \(3, 4, 5\), expected \(B, H, T, D\)"):
         f(q[0], q, q)
-    with pytest.raises(ShapeError, match=r"k has shape \(2, 3, 4, 4\), expected \(2, 3, S, 5\)"):
+    with pytest.raises(ShapeError, match=r"k has shape \(2, 3, 4, 4\), expected \(2, KH, S, 5\)"):
         f(q, q[..., :4], q)
+    with pytest.raises(ShapeError, match=r"q has 3 heads and k 2; those of q must be a multiple of those of k"):
+        f(q, q[:, :2], q[:, :2])
+    with pytest.raises(ShapeError, match=r"q has 3 heads and k 0"):
+        f(q, q[:, :0], q[:, :0])
     with pytest.raises(ShapeError, match=r"v has shape \(2, 3, 3, 5\), expected \(2, 3, 4, Dv\)"):
         f(q, q, q[:, :, :3])
     with pytest.raises(ShapeError, match=r"keep has shape \(3, 3\), not broadcastable to .* = \(2, 3, 4, 4\)"):
@@ -285,8 +297,8 @@ def on_workers(monkeypatch, cpu, n):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize(("T", "S"), [(23, 71), (71, 50)])
 def test_many_tiles(cpu, dtype, T, S, mask, dropout):
-    rng, B, H, D, Dv = np.random.default_rng(0), 2, 2, 5, 35
-    q, k, v = (rng.normal(size=shape).astype(dtype) for shape in ((B, H, T, D), (B, H, S, D), (B, H, S, Dv)))
+    rng, B, H, KH, D, Dv = np.random.default_rng(0), 2, 4, 2, 5, 35
+    q, k, v = (rng.normal(size=shape).astype(dtype) for shape in ((B, H, T, D), (B, KH, S, D), (B, KH, S, Dv)))
     keep, lengths, causal = MASKS[mask](rng, B, H, T, S)
     case = Case((q, k, v, keep, lengths), {"causal": causal, "scale": None, "dropout": dropout})
     cotangents = draw_cotangents(HOT_PATH, case, rng)
@@ -306,11 +318,12 @@ def test_shared_out_by_tiles(case, rng, n):
     assert_no_worse_than_the_problem(ours, HOT_PATH, case, cotangents)
 
 
-@pytest.mark.parametrize(("B", "H"), [(1, 1), (1, 3), (3, 2)])
+@pytest.mark.parametrize(("B", "H", "KH"), [(1, 1, 1), (1, 3, 1), (3, 4, 2)])
 @pytest.mark.parametrize("mask", MASKS)
-def test_the_same_bits_on_any_number_of_workers(cpu, monkeypatch, B, H, mask):
+def test_the_same_bits_on_any_number_of_workers(cpu, monkeypatch, B, H, KH, mask):
     rng, T, S, D = np.random.default_rng(0), 33, 70, 8
-    q, do, k, v = (rng.normal(size=(B, H, n, D)).astype(np.float32) for n in (T, T, S, S))
+    shapes = ((B, heads, n, D) for heads, n in ((H, T), (H, T), (KH, S), (KH, S)))
+    q, do, k, v = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     keep, lengths, causal = MASKS[mask](rng, B, H, T, S)
     results = []
     for n in (1, 2, 4):

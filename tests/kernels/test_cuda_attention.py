@@ -10,20 +10,21 @@ from simulated import needs_simulator
 pytestmark = needs_simulator()
 
 
-def drawn(B, H, T, S, D, Dv, dtype=np.float32):
+def drawn(B, H, KH, T, S, D, Dv, dtype=np.float32):
     rng = np.random.default_rng(0)
-    shapes = (B, H, T, D), (B, H, S, D), (B, H, S, Dv), (B, H, T, Dv)
+    shapes = (B, H, T, D), (B, KH, S, D), (B, KH, S, Dv), (B, H, T, Dv)
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
 
-CASES = {  # B, H, T, S, D, Dv, what is hidden
-    "one of each": ((1, 1, 1, 1, 1, 1), {}),
-    "ragged tiles": ((2, 1, 70, 130, 16, 20), {}),
-    "causal, more keys": ((1, 2, 33, 100, 40, 40), {"causal": True}),
-    "causal, fewer keys": ((1, 1, 80, 3, 64, 64), {"causal": True}),
-    "dropout": ((1, 2, 35, 37, 32, 8), {"causal": True, "dropout": (0.3, 7, 2**40 + 3)}),
-    "wide heads": ((1, 1, 40, 33, 100, 128), {}),
-    "the widest": ((1, 1, 9, 35, 256, 200), {}),
+CASES = {  # B, H, KH, T, S, D, Dv, what is hidden
+    "one of each": ((1, 1, 1, 1, 1, 1, 1), {}),
+    "ragged tiles": ((2, 1, 1, 70, 130, 16, 20), {}),
+    "causal, more keys": ((1, 2, 2, 33, 100, 40, 40), {"causal": True}),
+    "causal, fewer keys": ((1, 1, 1, 80, 3, 64, 64), {"causal": True}),
+    "shared keys": ((2, 4, 2, 35, 40, 8, 8), {"causal": True}),
+    "one head of keys, dropout": ((1, 3, 1, 35, 37, 32, 8), {"causal": True, "dropout": (0.3, 7, 2**40 + 3)}),
+    "wide heads": ((1, 1, 1, 40, 33, 100, 128), {}),
+    "the widest": ((1, 1, 1, 9, 35, 256, 200), {}),
 }
 
 
@@ -33,7 +34,8 @@ CASES = {  # B, H, T, S, D, Dv, what is hidden
 def test_every_kernel(name, dtype):
     sizes, hyper = CASES[name]
     q, k, v, do = drawn(*sizes, dtype)
-    lengths = np.array([sizes[3]] * (sizes[0] - 1) + [sizes[3] // 2])
+    B, S = sizes[0], sizes[4]
+    lengths = np.array([S] * (B - 1) + [S // 2])
     exact = [x.astype(np.longdouble) for x in (q, k, v)]
     o, saved = attention.reference.forward(*exact, None, lengths, **hyper)
     gradients = attention.reference.backward(do.astype(np.longdouble), *exact, None, lengths, saved, **hyper)
@@ -55,7 +57,7 @@ def test_heads_that_are_views_of_one_product_are_read_where_they_lie(monkeypatch
 
 
 def test_the_order_of_the_threads_changes_no_bit():
-    q, k, v, do = drawn(1, 1, 35, 40, 24, 24)
+    q, k, v, do = drawn(1, 2, 1, 35, 40, 24, 24)
 
     def every_result():
         o, saved = cuda.forward(q, k, v, causal=True, dropout=(0.2, 5, 0))
@@ -66,7 +68,7 @@ def test_the_order_of_the_threads_changes_no_bit():
 
 
 def test_heads_wider_than_shared_memory_go_elsewhere():
-    q, k, v, _ = drawn(1, 1, 2, 2, 300, 8)
+    q, k, v, _ = drawn(1, 1, 1, 2, 2, 300, 8)
     with (
         dispatch.use_backend("cuda", "attention", simulate=True),
         pytest.raises(dispatch.BackendError, match="does not support"),

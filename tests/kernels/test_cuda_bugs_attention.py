@@ -29,14 +29,17 @@ PLANTED = {
     "dQ without its scale": ("of_dq, problem.scale", "of_dq, T(1)", WRONG),
     "queries that see a tile are left out": ("max(0, s0 - problem.keys + problem.rows)", "max(0, s0)", WRONG),
     "keys that a tile sees are left out": ("head.seen(t0 + TILE)", "head.seen(t0)", WRONG),
+    "keys of another group": ("h / problem.group * stride[1]", "h % (problem.H / problem.group) * stride[1]", WRONG),
+    "gradients of one head of a group": ("g < problem.group; g++", "g < 1; g++", WRONG),
     "delta of half a row": ("d += 32) sum += x[d] * y[d]", "d += 64) sum += x[d] * y[d] * (d < 4)", WRONG),
 }  # fmt: skip
 
 
 def run():
     """Forward and backward over several tiles, equal to the reference's in float64 to float32's digits."""
-    B, H, T, S, D, rng = 1, 1, 35, 70, 8, np.random.default_rng(0)
-    q, k, v, do = (rng.normal(size=(B, H, n, D)).astype(np.float32) for n in (T, S, S, T))
+    B, H, KH, T, S, D, rng = 1, 4, 2, 35, 70, 8, np.random.default_rng(0)
+    shapes = ((B, heads, n, D) for heads, n in ((H, T), (KH, S), (KH, S), (H, T)))
+    q, k, v, do = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     k[:, :, 64:] *= 4  # rows that find their maximum in the second tile
     lengths, hyper = np.array([66]), {"causal": True, "dropout": (0.3, 7, 3)}
     o, saved = cuda.forward(q, k, v, None, lengths, **hyper)

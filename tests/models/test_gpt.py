@@ -17,9 +17,10 @@ from tinygrad_nlp.text import CharTokenizer, WindowSampler
 V, T = 11, 8
 
 
-def tiny(dropout=0.0, std=0.3, dtype="float64"):
+def tiny(dropout=0.0, std=0.3, dtype="float64", kv_heads=None):
     """A model with weights large enough that every part of it matters."""
-    model = GPT(GPTConfig(V, block_size=T, n_layer=2, n_head=2, n_embd=12, dropout=dropout)).to(dtype=dtype)
+    config = GPTConfig(V, block_size=T, n_layer=2, n_head=2, n_kv_head=kv_heads, n_embd=12, dropout=dropout)
+    model = GPT(config).to(dtype=dtype)
     generator = Generator(3)
     for p in model.parameters():
         p.data[...] += std * generator.normal(p.shape, dtype=np.float64)
@@ -35,14 +36,34 @@ def logits(model, x, cache=None):
         return model(x, cache).numpy()
 
 
-@given(st.lists(st.integers(1, T), min_size=1, max_size=T).filter(lambda parts: sum(parts) <= T), st.integers(1, 3))
-def test_cached_logits_equal_uncached_ones_at_every_position(parts, B):
-    model, x = tiny(), tokens(B, sum(parts), seed=len(parts))
+PARTS = st.lists(st.integers(1, T), min_size=1, max_size=T).filter(lambda parts: sum(parts) <= T)
+
+
+@given(PARTS, st.integers(1, 3), st.sampled_from([None, 1]))
+def test_cached_logits_equal_uncached_ones_at_every_position(parts, B, kv_heads):
+    model, x = tiny(kv_heads=kv_heads), tokens(B, sum(parts), seed=len(parts))
     cache, seen, out = model.empty_cache(), 0, []
     for n in parts:
         out.append(logits(model, x[:, seen : seen + n], cache))
         seen += n
     np.testing.assert_allclose(np.concatenate(out, axis=1), logits(model, x), rtol=1e-11, atol=1e-12)
+    assert cache[0].keys.shape == cache[0].values.shape == (B, kv_heads or 2, sum(parts), 6)
+
+
+def test_shared_keys_and_values_are_repeated_ones():
+    """The model equals one whose heads have each their own W_K and W_V, the same for all."""
+    shared, full, x = tiny(kv_heads=1), tiny(), tokens(2, T)
+    state = shared.state_dict()
+    for name in [name for name in state if ".c_attn." in name]:
+        q, k, v = np.split(np.asarray(state[name]), [12, 18])
+        state[name] = np.concatenate([q, k, k, v, v])
+    full.load_state_dict(state)
+    np.testing.assert_allclose(logits(shared, x), logits(full, x), rtol=1e-11, atol=1e-12)
+
+
+def test_a_config_without_shared_heads_loads():
+    """As those that were written before there were any."""
+    assert GPTConfig(vocab_size=V, n_head=4, n_embd=8).kv_heads == 4
 
 
 def test_one_parallel_pass_equals_sequential_ones():  # E44b
@@ -92,14 +113,16 @@ def test_more_tokens_than_positions_are_refused():
 def test_bad_sizes_are_refused():
     with pytest.raises(UserError, match="width of 10 cannot be shared by 4 heads"):
         GPTConfig(V, n_embd=10, n_head=4)
+    with pytest.raises(UserError, match="3 heads of keys and values cannot be shared by 4 heads; choose --h"):
+        GPTConfig(V, n_head=4, n_kv_head=3)
     with pytest.raises(UserError, match=r"GPTConfig\.n_layer \(--layers\) must be a whole number of at least 1, not 0"):
         GPTConfig(V, n_layer=0)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_gradient_equals_finite_differences_to_order_two(dropout):
+@pytest.mark.parametrize(("dropout", "kv_heads"), [(0.0, None), (0.3, None), (0.3, 1)])
+def test_the_gradient_equals_finite_differences_to_order_two(dropout, kv_heads):
     """Along random directions u, v of all weights: dL·v against differences of L, uᵀ(d²L)v against those of dL·u."""
-    model, x, y = tiny(dropout).train(), tokens(2, T), tokens(2, T, seed=1)
+    model, x, y = tiny(dropout, kv_heads=kv_heads).train(), tokens(2, T), tokens(2, T, seed=1)
     weights = list(model.parameters())
     rng = np.random.default_rng(2)
     at, u, v = ([p.data.copy() for p in weights], *([rng.normal(size=p.shape) for p in weights] for _ in range(2)))

@@ -50,6 +50,7 @@ MISTAKES = {
         ShapeError: [
             ((X, X, OTHER), {}), ((X[0], X, X), {}),
             ((A, A, A, OTHER > 0), {}), ((A[[0, 0]], A[[0] * 3], A), {}),
+            ((A[[0] * 3], A[[0, 0]], A[[0, 0]]), {"enable_gqa": True}), ((X, X, X), {"enable_gqa": True}),
         ],
         DtypeError: [((WHOLE, WHOLE, WHOLE), {}), ((A, A, A, np.ones((2, 2))), {}), ((A, A, A, WHOLE), {})],
         ValueError: [((A, A, A), {"dropout_p": 1.0})],

@@ -145,7 +145,7 @@ MISTAKES = {
     "MultiheadAttention": {
         ValueError: [
             makes("MultiheadAttention", 5, 2), makes("MultiheadAttention", 4, 0),
-            makes("MultiheadAttention", 4, 2, dropout=1.0),
+            makes("MultiheadAttention", 4, 2, dropout=1.0), makes("MultiheadAttention", 4, 4, num_kv_heads=3),
         ],
         ShapeError: [
             applies(HEADS, Q, OTHER, OTHER), applies(HEADS, Q, Q, Q, key_padding_mask=OTHER > 0),

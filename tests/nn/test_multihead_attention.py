@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_nlp import DtypeError, ShapeError, Tensor, manual_seed, nn
+from tinygrad_nlp import DtypeError, ShapeError, Tensor, grad, manual_seed, nn
 from tinygrad_nlp.autograd.check import check_grads
 from tinygrad_nlp.nn import functional as F
 from tinygrad_nlp.nn.masks import keep_of
@@ -99,11 +99,40 @@ def test_initial_values():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("kdim", [None, 5])
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_shared_keys_and_values_are_repeated_ones(kv_heads, kdim, need_weights):
+    """The layer equals one with keys and values for every head, whose weights are the same for those that share."""
+    H, D, rng, options = 4, 3, np.random.default_rng(0), {"kdim": kdim, "batch_first": True, "dtype": np.float64}
+    shared, full = (nn.MultiheadAttention(H * D, H, num_kv_heads=n, **options) for n in (kv_heads, None))
+
+    def of_every_head(x):
+        return np.repeat(x.reshape(kv_heads, D, *x.shape[1:]), H // kv_heads, axis=0).reshape(H * D, *x.shape[1:])
+
+    for (name, p), (_, theirs) in zip(shared.named_parameters(), full.named_parameters(), strict=True):
+        p.data[...] = rng.normal(size=p.shape)
+        if name.startswith("in_proj"):
+            q, k, v = np.split(p.data, [H * D, (H + kv_heads) * D])
+            theirs.data[...] = np.concatenate([q, of_every_head(k), of_every_head(v)])
+        else:
+            theirs.data[...] = of_every_head(p.data) if name[0] in "kv" else p.data
+    x, g = Tensor(rng.normal(size=(2, 5, H * D)), requires_grad=True), rng.normal(size=(2, 5, H * D))
+    key = x if kdim is None else rng.normal(size=(2, 5, kdim))
+    (y, weights), (right, expected) = (layer(x, key, x, need_weights=need_weights) for layer in (shared, full))
+    np.testing.assert_allclose(y.detach(), right.detach(), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(grad(y, x, g), grad(right, x, g), rtol=1e-11, atol=1e-11)
+    if need_weights:
+        np.testing.assert_allclose(weights.detach(), expected.detach(), rtol=1e-11, atol=1e-11)
+
+
 def test_mistakes_get_an_answer():
     layer = nn.MultiheadAttention(4, 2)
     x = np.zeros((3, 2, 4), "f")
     with pytest.raises(ValueError, match="5 features cannot be shared by 2 heads"):
         nn.MultiheadAttention(5, 2)
+    with pytest.raises(ValueError, match="4 heads cannot share 3 heads of keys and values"):
+        nn.MultiheadAttention(8, 4, num_kv_heads=3)
     with pytest.raises(ShapeError, match=r"query \(3, 2, 4\), key \(3, 2, 5\) and value \(3, 2, 5\) must be \(T, B, f"):
         layer(x, np.zeros((3, 2, 5), "f"), np.zeros((3, 2, 5), "f"))
     with pytest.raises(ShapeError, match=r"key_padding_mask has shape \(3, 2\), expected \(2, 3\)"):

@@ -42,6 +42,21 @@ def test_scaled_dot_product_attention(lead, T, S, D, Dv, kind, seed):
     )
 
 
+@given(st.lists(size, max_size=2).map(tuple), *[size] * 6, st.booleans(), st.booleans(), seeds)
+def test_heads_that_share_keys_and_values(lead, KH, G, T, S, D, Dv, masked, is_causal, seed):
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(size=(*lead, n, d, e)) for n, d, e in ((KH * G, T, D), (KH, S, D), (KH, S, Dv))]
+    m = mask(rng, (KH * G, T, S), True, "bool") if masked else None
+    options = {"enable_gqa": True, "is_causal": is_causal and not masked}
+    assert_same_function(
+        lambda *a: F.scaled_dot_product_attention(*a, attn_mask=m, **options),
+        lambda *a: tF.scaled_dot_product_attention(*a, attn_mask=None if m is None else torch.tensor(m), **options),
+        arrays,
+        rng,
+        CLOSE,
+    )
+
+
 def causal(mask, T, S, kind):
     """PyTorch takes `is_causal` only as a hint beside a mask that says the same: here is that mask."""
     later = np.triu(np.ones((T, S), bool), 1)

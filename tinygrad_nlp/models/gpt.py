@@ -35,6 +35,9 @@ class GPTConfig(Options):
     block_size: int = option(64, "tokens the model sees at once", low=1)
     n_layer: int = option(4, "blocks", flag="--layers", low=1)
     n_head: int = option(4, "attention heads in a block", flag="--heads", low=1)
+    n_kv_head: int | None = option(
+        None, "heads of keys and values, shared by the others (default: --heads)", flag="--kv-heads", kind=int, low=1
+    )
     n_embd: int = option(128, "features of a token", flag="--width", low=1)
     dropout: float = option(0.0, "probability to drop a feature or an attention weight in training", low=0, high=0.99)
 
@@ -45,10 +48,20 @@ class GPTConfig(Options):
                 f"GPTConfig: a width of {self.n_embd} cannot be shared by {self.n_head} heads; "
                 "choose --width as a multiple of --heads"
             )
+        if self.n_head % self.kv_heads:
+            raise UserError(
+                f"GPTConfig: {self.kv_heads} heads of keys and values cannot be shared by {self.n_head} heads; "
+                "choose --heads as a multiple of --kv-heads"
+            )
+
+    @property
+    def kv_heads(self) -> int:
+        """KH: `n_kv_head`, or one for each head."""
+        return self.n_head if self.n_kv_head is None else self.n_kv_head
 
 
 class KeysValues:
-    """What a block's attention keeps of the tokens it has seen: their keys and values, (B, H, S, D) each."""
+    """What a block's attention keeps of the tokens it has seen: their keys and values, (B, KH, S, D) each."""
 
     keys: Tensor | None = None
     values: Tensor | None = None
@@ -67,20 +80,29 @@ class KeysValues:
 
 
 class CausalSelfAttention(nn.Module):
-    """concat(head_1 … head_H) W_O, head_i = softmax(Q_i K_iᵀ / √d_k) V_i over t' ≤ t (E37).  (B, T, C) -> (B, T, C)"""
+    """concat(head_1 … head_H) W_O, head_i = softmax(Q_i K_iᵀ / √d_k) V_i over t' ≤ t (E37).  (B, T, C) -> (B, T, C)
+
+    With KH < H heads of keys and values, H / KH neighbouring heads share one (Ainslie et al. 2023).
+    """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.n_head, self.dropout = config.n_head, config.dropout
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # W_Q, W_K, W_V of all heads side by side
+        self.n_head, self.kv_heads, self.dropout = config.n_head, config.kv_heads, config.dropout
+        heads = self.n_head + 2 * self.kv_heads
+        self.c_attn = nn.Linear(config.n_embd, config.n_embd // self.n_head * heads)  # W_Q, W_K, W_V side by side
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)  # W_O
 
     def forward(self, x: Tensor, cache: KeysValues | None = None) -> Tensor:
         B, T, C = x.shape
-        qkv = reshape(self.c_attn(x), (B, T, 3, self.n_head, C // self.n_head))  # (E33)
-        q, k, v = (permute_dims(x, (0, 2, 1, 3)) for x in unstack(qkv, axis=2))  # (B, H, T, D) each, views
+        H, KH, D = self.n_head, self.kv_heads, C // self.n_head
+        qkv = reshape(self.c_attn(x), (B, T, H + 2 * KH, D))  #                    (E33)
+        if KH == H:  # one node, whose gradient lies there already
+            parts = unstack(reshape(qkv, (B, T, 3, H, D)), axis=2)
+        else:
+            parts = qkv[:, :, :H], qkv[:, :, H : H + KH], qkv[:, :, H + KH :]
+        q, k, v = (permute_dims(x, (0, 2, 1, 3)) for x in parts)  #                (B, H, T, D), (B, KH, T, D), views
         if cache is not None:
-            k, v = cache.extend(k, v)  #                                           (B, H, S, D), S ≥ T
+            k, v = cache.extend(k, v)  #                                           (B, KH, S, D), S ≥ T
         y = attention(q, k, v, causal=True, dropout=self.dropout if self.training else 0.0)  # (E35, E36)
         return self.c_proj(reshape(permute_dims(y, (0, 2, 1, 3)), (B, T, C)))  #   (E37)
 

@@ -22,8 +22,9 @@ class MultiheadAttention(Module):
     query (T, B, E), key (S, B, kdim), value (S, B, vdim) -> output (T, B, E) and, with `need_weights`, the attention
     weights (B, T, S), averaged over the heads, or (B, H, T, S). `batch_first` puts B before T and S; without a batch
     the axis B is absent everywhere. W_Q, W_K and W_V begin as Xavier's uniform numbers, W_O as U(-1/√E, 1/√E), the
-    biases as 0. Raises ValueError unless the heads share the features and 0 <= dropout < 1, ShapeError where the shapes
-    do not fit, DtypeError for what is no mask and a dtype that is not floating-point.
+    biases as 0. With fewer `num_kv_heads` than heads, neighbouring heads share keys and values (Ainslie et al. 2023).
+    Raises ValueError unless the heads share the features, and keys and values, and 0 <= dropout < 1, ShapeError where
+    the shapes do not fit, DtypeError for what is no mask and a dtype that is not floating-point.
 
     >>> x = np.ones((3, 2, 4))
     >>> output, weights = nn.MultiheadAttention(4, num_heads=2)(x, x, x)
@@ -43,6 +44,7 @@ class MultiheadAttention(Module):
         *,
         kdim: int | None = None,
         vdim: int | None = None,
+        num_kv_heads: int | None = None,
         batch_first: bool = False,
         device: Any = None,
         dtype: Any = None,
@@ -50,20 +52,24 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
             raise ValueError(f"MultiheadAttention: {embed_dim} features cannot be shared by {num_heads} heads")
+        self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if self.num_kv_heads <= 0 or num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"MultiheadAttention: {num_heads} heads cannot share {self.num_kv_heads} heads of keys and values"
+            )
         if not 0 <= dropout < 1:
             raise ValueError(f"MultiheadAttention: dropout must be in [0, 1), got {dropout}")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
-        if self.kdim == self.vdim == embed_dim:
-            self.in_proj_weight = parameter(
-                (3 * embed_dim, embed_dim), device, dtype
-            )  # W_Q, W_K, W_V one below another
+        kv = embed_dim // num_heads * self.num_kv_heads
+        if self.kdim == self.vdim == embed_dim:  # W_Q, W_K, W_V one below another
+            self.in_proj_weight = parameter((embed_dim + 2 * kv, embed_dim), device, dtype)
         else:
             self.q_proj_weight = parameter((embed_dim, embed_dim), device, dtype)
-            self.k_proj_weight = parameter((embed_dim, self.kdim), device, dtype)
-            self.v_proj_weight = parameter((embed_dim, self.vdim), device, dtype)
+            self.k_proj_weight = parameter((kv, self.kdim), device, dtype)
+            self.v_proj_weight = parameter((kv, self.vdim), device, dtype)
             self.register_parameter("in_proj_weight", None)
-        self.register_parameter("in_proj_bias", parameter((3 * embed_dim,), device, dtype) if bias else None)
+        self.register_parameter("in_proj_bias", parameter((embed_dim + 2 * kv,), device, dtype) if bias else None)
         self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype)
         self.reset_parameters()
 
@@ -95,14 +101,16 @@ class MultiheadAttention(Module):
         are those after dropout.
         """
         batched = self._check(query, key, value)
-        q, k, v = (self._split(x, batched) for x in self._project(query, key, value))  # (B, H, T | S, D)
+        q, k, v = (self._split(x, batched) for x in self._project(query, key, value))  # (B, H | KH, T | S, D)
         keep = self._keep(key_padding_mask, attn_mask, q.shape, k.shape)
         p = self.dropout if self.training else 0.0
         if not need_weights:
-            o = F.scaled_dot_product_attention(q, k, v, keep, p, is_causal)
+            o = F.scaled_dot_product_attention(q, k, v, keep, p, is_causal, enable_gqa=True)
             return self._join(o, batched), None
         if is_causal:
             keep = both(keep, causal_keep(q.data, q.shape[2], k.shape[2]))
+        if self.num_kv_heads != self.num_heads:
+            k, v = (ops.repeat(x, self.num_heads // self.num_kv_heads, axis=1) for x in (k, v))
         weights = ops.softmax(ops.matmul(q * (1 / math.sqrt(q.shape[3])), k.mT), keep=keep)  # (B, H, T, S)
         weights = F.dropout(weights, p)
         o = self._join(ops.matmul(weights, v), batched)
@@ -113,22 +121,26 @@ class MultiheadAttention(Module):
     def _project(self, query: Any, key: Any, value: Any) -> list[Tensor]:
         """Q, K, V of all heads, (..., E) each; one product where all three come from one input."""
         E, w, b = self.embed_dim, self.in_proj_weight, self.in_proj_bias
-        thirds = [slice(i * E, (i + 1) * E) for i in range(3)]
+        kv = E // self.num_heads * self.num_kv_heads
+        parts = slice(E), slice(E, E + kv), slice(E + kv, None)
         if w is None:
             ws = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         elif query is key and key is value:
             qkv = F.linear(query, w, b)
-            return list(ops.unstack(ops.reshape(qkv, (*qkv.shape[:-1], 3, E)), axis=-2))
+            if kv == E:  # one node, whose gradient lies there already
+                return list(ops.unstack(ops.reshape(qkv, (*qkv.shape[:-1], 3, E)), axis=-2))
+            return [qkv[..., part] for part in parts]
         else:
-            ws = [w[third] for third in thirds]
-        bs = [None if b is None else b[third] for third in thirds]
+            ws = [w[part] for part in parts]
+        bs = [None if b is None else b[part] for part in parts]
         return [F.linear(x, wi, bi) for x, wi, bi in zip((query, key, value), ws, bs, strict=True)]
 
     def _split(self, x: Tensor, batched: bool) -> Tensor:
-        """(T, B, E), or (B, T, E) if `batch_first`, or (T, E) -> (B, H, T, D)"""
+        """(T, B, H D), or (B, T, H D) if `batch_first`, or (T, H D) -> (B, H, T, D)"""
         if not batched:
             x = ops.expand_dims(x, axis=0 if self.batch_first else 1)
-        x = ops.reshape(x, (*x.shape[:2], self.num_heads, -1))
+        D = self.embed_dim // self.num_heads
+        x = ops.reshape(x, (*x.shape[:2], x.shape[2] // D, D))
         return ops.permute_dims(x, (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
 
     def _join(self, o: Tensor, batched: bool) -> Tensor:
@@ -170,4 +182,6 @@ class MultiheadAttention(Module):
         return n == 3
 
     def extra_repr(self) -> str:
-        return f"{self.embed_dim}, num_heads={self.num_heads}" + (f", dropout={self.dropout}" if self.dropout else "")
+        shared = f", num_kv_heads={self.num_kv_heads}" if self.num_kv_heads != self.num_heads else ""
+        dropout = f", dropout={self.dropout}" if self.dropout else ""
+        return f"{self.embed_dim}, num_heads={self.num_heads}{shared}{dropout}"

@@ -212,15 +212,17 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
     """O = softmax(Q Kᵀ · scale) V, scale = 1/√D unless said  (E35, E36).
 
     (..., T, D), (..., S, D), (..., S, Dv) -> (..., T, Dv). A True in `attn_mask` (broadcast to (..., T, S)) lets the
     query attend; a float mask has 0 there and -inf elsewhere. `is_causal`: query i sees keys j <= i, counted from the
-    first. A query that may attend to nothing gives 0. Dropout is applied whenever `dropout_p` > 0. Raises ShapeError
-    where the shapes do not fit, DtypeError for integers and for floats that are no mask, ValueError for `dropout_p`
-    outside [0, 1).
+    first. A query that may attend to nothing gives 0. Dropout is applied whenever `dropout_p` > 0. `enable_gqa`: keys
+    and values (..., KH, S, D) may have fewer heads than queries (..., H, T, D), each then serves H / KH neighbours
+    (grouped-query attention, Ainslie et al. 2023). Raises ShapeError where the shapes do not fit, DtypeError for
+    integers and for floats that are no mask, ValueError for `dropout_p` outside [0, 1).
 
     >>> F.scaled_dot_product_attention([[1.0]], [[1.0], [1.0]], [[2.0], [4.0]])
     Tensor([[3.]])
@@ -232,18 +234,16 @@ def scaled_dot_product_attention(
     keep = keep_of("attn_mask", attn_mask, true_attends=True)
     if is_causal and T != S:  # the kernel's `causal` aligns the last query with the last key
         keep = both(keep, causal_keep(q.data, T, S))
-    try:
-        lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-    except ValueError:
-        shapes = f"query {q.shape}, key {k.shape}, value {v.shape}"
-        raise ShapeError(f"scaled_dot_product_attention: the leading axes of {shapes} do not fit together") from None
-    four = (math.prod(lead[:-1]), lead[-1] if lead else 1)
+    lead, of_keys = _leads(q.shape, k.shape, v.shape, grouped=enable_gqa)
     if keep is not None and len(lead) != 2:
         try:
-            keep = namespace(keep).broadcast_to(keep, (*lead, T, S)).reshape(*four, T, S)
+            keep = namespace(keep).broadcast_to(keep, (*lead, T, S)).reshape(*_two(lead), T, S)
         except ValueError as error:
             raise ShapeError(f"attn_mask {keep.shape} does not broadcast to (..., T, S) = {(*lead, T, S)}") from error
-    q, k, v = (ops.reshape(_expand(x, lead), (*four, *x.shape[-2:])) for x in (q, k, v))
+    leads = lead, of_keys, of_keys
+    q, k, v = (
+        ops.reshape(_expand(x, axes), (*_two(axes), *x.shape[-2:])) for x, axes in zip((q, k, v), leads, strict=True)
+    )
     o = ops.attention(q, k, v, keep, causal=is_causal and T == S, scale=scale, dropout=dropout_p, generator=generator)
     return ops.reshape(o, (*lead, *o.shape[-2:]))
 
@@ -271,6 +271,28 @@ def _row(name: str, values: Any, shape: tuple[int, ...], default: float, x: Tens
     if values.shape != shape:
         raise ShapeError(f"layer_norm: {name} {values.shape} must have the shape normalized_shape {shape}")
     return values if len(shape) == 1 else ops.reshape(values, (math.prod(shape),))
+
+
+def _leads(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...], *, grouped: bool) -> tuple:
+    """The leading axes of queries, and those of keys and values: but for the heads of groups, they are broadcast."""
+    shapes, heads = f"query {q}, key {k}, value {v}", min(len(q), len(k), len(v)) > 2
+    if grouped and not (heads and k[-3] == v[-3] and k[-3] and q[-3] % k[-3] == 0):
+        raise ShapeError(
+            f"scaled_dot_product_attention: {shapes} with enable_gqa: key and value need as many heads, a divisor of "
+            "the query's, on their third axis from the end"
+        )
+    own, of_keys = (q[-3:-2], k[-3:-2]) if grouped else ((), ())
+    end = -3 if grouped else -2
+    try:
+        lead = np.broadcast_shapes(q[:end], k[:end], v[:end])
+    except ValueError:
+        raise ShapeError(f"scaled_dot_product_attention: the leading axes of {shapes} do not fit together") from None
+    return (*lead, *own), (*lead, *of_keys)
+
+
+def _two(lead: tuple[int, ...]) -> tuple[int, int]:
+    """Leading axes as B and H."""
+    return math.prod(lead[:-1]), lead[-1] if lead else 1
 
 
 def _expand(x: Tensor, lead: tuple[int, ...]) -> Tensor:

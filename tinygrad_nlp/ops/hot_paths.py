@@ -160,7 +160,8 @@ def attention(
 ) -> Tensor:
     """O = softmax(Q Kᵀ · scale) V over the keys that may be attended to  (E35, E36).
 
-    (B, H, T, D), (B, H, S, D), (B, H, S, Dv) -> (B, H, T, Dv). `keep` (True = may attend) broadcasts to (B, H, T, S);
+    (B, H, T, D), (B, KH, S, D), (B, KH, S, Dv) -> (B, H, T, Dv). H is a multiple of KH: so many heads of queries share
+    one of keys and values (Ainslie et al. 2023). `keep` (True = may attend) broadcasts to (B, H, T, S);
     `key_lengths` (B,) counts valid keys; `causal` lets query i see keys j <= i + S - T. A query that may attend to
     nothing gives 0. `scale` is 1/√D unless given. `dropout` is the probability of losing a weight. Raises ShapeError
     where the shapes do not fit, IndexError for key lengths beyond 0 … S, DtypeError for integer Q, K, V and masks that

@@ -26,9 +26,10 @@ def forward(
 ) -> tuple[Any, Any]:
     """O = softmax(scale Q Kᵀ) V over the keys each query may see (E34, E35, E36).  -> (o, saved)
 
-    q: (B, H, T, D); k: (B, H, S, D); v: (B, H, S, Dv); o: (B, H, T, Dv). A query sees key j where `keep`, bool,
-    broadcastable to (B, H, T, S), is True, and j < key_lengths[b], int (B,), and, if `causal`, j <= i + (S - T): the
-    last query sees the last key. A query that sees no key gives zeros. `scale` is 1/√D unless given;
+    q: (B, H, T, D); k: (B, KH, S, D); v: (B, KH, S, Dv); o: (B, H, T, Dv). H is a multiple of KH: head h of the queries
+    reads head h // (H // KH) of keys and values. A query sees key j where `keep`, bool, broadcastable to (B, H, T, S),
+    is True, and j < key_lengths[b], int (B,), and, if `causal`, j <= i + (S - T): the last query sees the last key. A
+    query that sees no key gives zeros. `scale` is 1/√D unless given;
     `dropout=(p, seed, offset)` keeps weight n of (B, H, T, S) where Philox(seed, offset + n) says so, times 1/(1-p).
     Raises ShapeError, DtypeError, IndexError for a length outside 0 … S, ValueError for p outside [0, 1).
     """
@@ -64,9 +65,11 @@ def _checked(function, q, k, v, keep, key_lengths, causal, scale, dropout):
     check.floating(function, q=q, k=k, v=v)
     check.shape(function, "q", q, ("B", "H", "T", "D"))
     B, H, T, D = q.shape
-    check.shape(function, "k", k, (B, H, "S", D))
-    S = k.shape[2]
-    check.shape(function, "v", v, (B, H, S, "Dv"))
+    check.shape(function, "k", k, (B, "KH", "S", D))
+    KH, S = k.shape[1:3]
+    check.shape(function, "v", v, (B, KH, S, "Dv"))
+    if KH != H and (not KH or not H or H % KH):
+        raise ShapeError(f"{function}: q has {H} heads and k {KH}; those of q must be a multiple of those of k")
     if keep is not None:
         check.boolean(function, "keep", keep)
         padded = (1,) * (4 - len(keep.shape)) + tuple(keep.shape)

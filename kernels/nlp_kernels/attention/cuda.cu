@@ -5,8 +5,9 @@
 // once a tile of queries; nothing of size T x S is written.
 //
 // Backward, where no two blocks may add to one number: a block of `attention_keys` has TILE keys and walks over the
-// queries that see them, of every head that shares them (dK, dV); one of `attention_queries` has TILE queries and walks over keys (dQ). Each computes
-// the scores again: seven products for five, the same bits in every run. δ of (14) is computed before, by rows.
+// queries that see them, of every head that shares them (dK, dV); one of `attention_queries` has TILE queries and walks
+// over keys (dQ). Each computes the scores again: seven products for five, the same bits in every run. δ of (14) is
+// computed before, by rows.
 #include "tiles.cuh"
 
 template <typename T, int TILE, int HEAD>

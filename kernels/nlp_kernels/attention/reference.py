@@ -7,7 +7,7 @@ from nlp_kernels.common.xp import arange, array_namespace, dropout_mask, row_max
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
-    """(B, H, T, D), (B, H, S, D), (B, H, S, Dv) -> o (B, H, T, Dv), saved = (o, lse (B, H, T, 1))."""
+    """(B, H, T, D), (B, KH, S, D), (B, KH, S, Dv) -> o (B, H, T, Dv), saved = (o, lse (B, H, T, 1))."""
     xp = array_namespace(q)
     s = scores(q, k, keep, key_lengths, causal, scale)  #             (B, H, T, S)
     m = row_max(s)  #                                            (4)  (B, H, T, 1), 0 for a row without keys
@@ -16,7 +16,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     z = xp.where(z > 0, z, 1.0)  # a row without keys is 0/1, not 0/0
     p = e / z  #                                                 (7)  (B, H, T, S)
     lse = m + xp.log(z)  #                                       (8)  (B, H, T, 1)
-    o = xp.matmul(dropper(s, dropout)(p), v)  #                  (10) (B, H, T, Dv)
+    o = apart(xp.matmul(together(dropper(s, dropout)(p), v), v), q)  # (10) (B, H, T, Dv)
     return o, (o, lse)
 
 
@@ -29,22 +29,34 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     s = scores(q, k, keep, key_lengths, causal, scale)  #             (B, H, T, S)
     drop = dropper(s, dropout)
     p = xp.exp(s - lse)  #                                       (11) (B, H, T, S)
-    dv = xp.matmul(transposed(drop(p)), do)  #                   (12) (B, H, S, Dv)
-    dp = drop(xp.matmul(do, transposed(v)))  #                   (13) (B, H, T, S)
+    dv = xp.matmul(transposed(together(drop(p), v)), together(do, v))  # (12) (B, KH, S, Dv)
+    dp = drop(apart(xp.matmul(together(do, v), transposed(v)), q))  # (13) (B, H, T, S)
     delta = xp.sum(do * o, axis=-1, keepdims=True)  #            (14) (B, H, T, 1)
     ds = p * (dp - delta)  #                                     (15) (B, H, T, S)
     c = scale_or_default(scale, q)
-    dq = c * xp.matmul(ds, k)  #                                 (16) (B, H, T, D)
-    dk = c * xp.matmul(transposed(ds), q)  #                     (17) (B, H, S, D)
+    ds = together(ds, k)  #                                           (B, KH, G T, S)
+    dq = c * apart(xp.matmul(ds, k), q)  #                       (16) (B, H, T, D)
+    dk = c * xp.matmul(transposed(ds), together(q, k))  #        (17) (B, KH, S, D)
     return dq, dk, dv
 
 
 def scores(q, k, keep, key_lengths, causal, scale):
     """Scaled dot products, -inf where a query must not look: (B, H, T, S)."""
     xp = array_namespace(q)
-    s = xp.matmul(scale_or_default(scale, q) * q, transposed(k))  #   (1)
-    allowed = may_attend(q, k, keep, key_lengths, causal)
+    s = xp.matmul(together(scale_or_default(scale, q) * q, k), transposed(k))  # (1)
+    s, allowed = apart(s, q), may_attend(q, k, keep, key_lengths, causal)
     return s if allowed is None else xp.where(allowed, s, -math.inf)  # (3)
+
+
+def together(x, k):
+    """The rows of the G = H / KH heads that share one of k, one below another: (B, H, T, n) -> (B, KH, G T, n)."""
+    B, H, T, n = x.shape
+    return array_namespace(x).reshape(x, (B, k.shape[1], H // max(k.shape[1], 1) * T, n))
+
+
+def apart(x, q):
+    """The heads of q again: (B, KH, G T, n) -> (B, H, T, n)."""
+    return array_namespace(x).reshape(x, (*q.shape[:3], x.shape[3]))
 
 
 def may_attend(q, k, keep, key_lengths, causal):

@@ -1,4 +1,4 @@
-"""Attention: every combination of masks, rows that see no key, more or fewer keys than queries, logits up to 1e4."""
+"""Attention: heads that share keys or do not, every combination of masks, rows without keys, logits up to 1e4."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -8,10 +8,10 @@ from cases import Case, HotPath, floats, generators, layouts, masks, sizes
 
 @st.composite
 def cases(draw, dtype=np.float64):
-    rng, B, H, T, S = draw(generators()), *(draw(sizes(n)) for n in (2, 2, 6, 6))
-    D, Dv = draw(sizes(8)), draw(sizes(8))
+    rng, B, KH, T, S = draw(generators()), *(draw(sizes(n)) for n in (2, 2, 6, 6))
+    H, D, Dv = KH * draw(st.sampled_from([1, 2, 3])), draw(sizes(8)), draw(sizes(8))
     q = draw(floats(rng, (B, H, T, D), dtype, scales=(1.0, 1e-3, 1e4)))
-    k, v = (draw(floats(rng, (B, H, S, d), dtype, offsets=(0.0, 3.0))) for d in (D, Dv))
+    k, v = (draw(floats(rng, (B, KH, S, d), dtype, offsets=(0.0, 3.0))) for d in (D, Dv))
     shape = draw(st.sampled_from([None, (B, H, T, S), (B, 1, T, S), (B, 1, 1, S), (1, H, T, S), (T, S), (S,), ()]))
     keep = None if shape is None else draw(masks(rng, shape)) if shape else np.array(draw(st.booleans()))
     lengths = draw(layouts(rng.integers(0, S + 1, B, np.int32))) if draw(st.booleans()) else None

@@ -131,10 +131,10 @@ def layer_norm(x, gamma, beta, residual, *, eps):
 
 @st.composite
 def attended(draw):
-    B, H, T, S = (draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(0, 3)), draw(st.integers(1, 3)))
-    D, Dv = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    B, KH, T, S = (draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(0, 3)), draw(st.integers(1, 3)))
+    H, D, Dv = KH * draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     rng = draw(generators())
-    q, k, v = (draw(laid_out(rng.normal(size=(B, H, *s)))) for s in ((T, D), (S, D), (S, Dv)))
+    q, k, v = (draw(laid_out(rng.normal(size=(B, *s)))) for s in ((H, T, D), (KH, S, D), (KH, S, Dv)))
     shape = draw(st.sampled_from([(B, H, T, S), (B, 1, 1, S), (T, S)]))
     keep = draw(st.sampled_from([None, rng.random(shape) < 0.7]))
     lengths = draw(st.sampled_from([None, rng.integers(0, S + 1, B)]))
@@ -152,7 +152,8 @@ def seeded(f, *args, dropout=0.0, p=None, **params):
 
 def attention(q, k, v, keep, lengths, *, causal, scale, dropout, generator):
     xp = _library(q)
-    (T, D), S = q.shape[-2:], k.shape[-2]
+    (H, T, D), (KH, S) = q.shape[-3:], k.shape[-3:-1]
+    k, v = (x[:, [h // (H // KH) for h in range(H)]] for x in (k, v))
     s = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(D) if scale is None else scale)
     allowed = np.ones(tuple(s.shape), bool)
     if keep is not None:

@@ -6,9 +6,10 @@ from table import call, function
 from table.draws import constant, integers, magnitudes, mask, places, points, uniform
 
 
-def heads(T, S, D, Dv=None, lead=(2, 2), **options):
+def heads(T, S, D, Dv=None, lead=(2, 2), group=1, **options):
     """q, k and v of several heads, of a size at which no weight is nearly 1"""
-    q, k = (uniform(*lead, n, D, low=-1, high=1) for n in (T, S))
+    of_queries = (*lead[:-1], lead[-1] * group) if lead else ()
+    q, k = (uniform(*axes, n, D, low=-1, high=1) for axes, n in ((of_queries, T), (lead, S)))
     return call(q=q, k=k, v=uniform(*lead, S, Dv or D), **options)
 
 
@@ -105,6 +106,12 @@ ROWS = [
         heads(1, 1, 1, lead=(1, 1), causal=True, scale=2.0),
         heads(3, 3, 2, lead=(0, 2), causal=False, scale=None),
         heads(3, 3, 2, causal=True, scale=100.0),
+    ),
+    function(
+        "attention(q, k, v, causal=causal)",
+        f"{SDPA}(q, k, v, is_causal=causal, enable_gqa=True)",
+        heads(3, 5, 2, Dv=3, group=3, causal=False),
+        heads(4, 4, 3, lead=(2, 1), group=4, causal=True),
     ),
     function(
         "attention(q, k, v, keep)",
