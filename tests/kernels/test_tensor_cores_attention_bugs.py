@@ -39,7 +39,7 @@ PLANTED = {
         "ptx::ldmatrix(r, tile + (row + threadIdx.x % 16) * HEAD + column + threadIdx.x % 32 / 16 * 8)", OUTPUT,
     ),
     "no .trans": (FORWARD, "pieces_transposed(b, tile, k, n)", "pieces(b, tile, k, n)", OUTPUT),
-    "pieces of B in the order of A": (FORWARD, "a, {b[0], b[2]}", "a, {b[0], b[1]}", OUTPUT),
+    "pieces of B in the order of A": (FORWARD, "pieces_by_rows(b, tile, n, k)", "pieces(b, tile, n, k)", OUTPUT),
     "weights in the order of B": (FORWARD, "w[k / 8 + i / 2][i % 2 * 2]", "w[k / 8 + i % 2][i / 2 * 2]", OUTPUT),
     "the maximum over half a row": (
         FORWARD, "top[r] = across<Max>(top[r]);",

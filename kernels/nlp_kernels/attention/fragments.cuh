@@ -62,12 +62,18 @@ struct Tile {
     }
   }
 
-  // 16 rows and 16 columns as four pieces of 8 x 8: rows < 8 and >= 8 of columns < 8, then of columns >= 8.
+  // 16 rows and 16 columns as four pieces of 8 x 8, two neighbouring registers to a right factor: of A, or of X, rows
+  // < 8 and >= 8 of columns < 8, then of columns >= 8; of B in A Bᵀ columns < 8 and >= 8 of rows < 8, then of rows >= 8.
   static __device__ __forceinline__ void pieces(unsigned (&r)[4], const Half* tile, int row, int column) {
     ptx::ldmatrix(r, tile + place(row + threadIdx.x % 16, column + threadIdx.x % 32 / 16 * 8));
   }
   static __device__ __forceinline__ void pieces_transposed(unsigned (&r)[4], const Half* tile, int row, int column) {
     ptx::ldmatrix_transposed(r, tile + place(row + threadIdx.x % 16, column + threadIdx.x % 32 / 16 * 8));
+  }
+
+  static __device__ __forceinline__ void pieces_by_rows(unsigned (&r)[4], const Half* tile, int row, int column) {
+    const int lane = threadIdx.x % 32;
+    ptx::ldmatrix(r, tile + place(row + lane / 16 * 8 + lane % 8, column + lane / 8 % 2 * 8));
   }
 
   // s += A Bᵀ, (16, HEAD) by the tile's rows; left(r, k) gives the columns k … k + 15 of A.
@@ -80,9 +86,9 @@ struct Tile {
 #pragma unroll
       for (int n = 0; n < COUNT; n += 16) {
         unsigned b[4];
-        pieces(b, tile, n, k);
-        ptx::mma_bf16(s[n / 8], a, {b[0], b[2]});
-        ptx::mma_bf16(s[n / 8 + 1], a, {b[1], b[3]});
+        pieces_by_rows(b, tile, n, k);
+        ptx::mma_bf16(s[n / 8], a, {b[0], b[1]});
+        ptx::mma_bf16(s[n / 8 + 1], a, {b[2], b[3]});
       }
     }
   }
@@ -196,7 +202,7 @@ __device__ __forceinline__ void softmax(float (&s)[N][4], float (&m)[2], float (
     each([&](float& score, int, unsigned bit) {
       if (!(of.seen & bit)) score = -infinity<float>();  // (3)
     });
-  each([&](float score, int r, unsigned) { top[r] = Max::of(top[r], score); });
+  each([&](float score, int r, unsigned) { top[r] = fmaxf(top[r], score); });
 #pragma unroll
   for (int r = 0; r < 2; r++) {
     top[r] = across<Max>(top[r]);                          // (4)

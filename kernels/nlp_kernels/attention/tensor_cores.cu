@@ -15,9 +15,9 @@
 #include "fragments.cuh"
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-constexpr int resident_forward = 1;  // asked for two blocks a processor, the compiler spills on Blackwell
+constexpr bool blackwell = true;  // where the compiler needs more registers, and spills what others hold
 #else
-constexpr int resident_forward = 2;
+constexpr bool blackwell = false;
 #endif
 
 template <int HEAD>
@@ -28,7 +28,7 @@ struct Plan {
 };
 
 template <int HEAD>
-__global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? resident_forward : 1)
+__global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 && !blackwell ? 2 : 1)
     attention_forward(Half* __restrict__ o /* (B, T, H, Dv) */, float* __restrict__ lse /* (B, H, T) */,
                       const Half* __restrict__ q /* (B, H, T, D) */, const Half* __restrict__ k /* (B, KH, S, D) */,
                       const Half* __restrict__ v /* (B, KH, S, Dv) */, const bool* keep, const int* lengths /* (B,) */,
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(Plan<HEAD>::THREADS, HEAD <= 64 ? resident_for
   constexpr int STEP = Plan<HEAD>::FORWARD, ROWS = Plan<HEAD>::ROWS, THREADS = Plan<HEAD>::THREADS;
   using Mine = typename Plan<HEAD>::Mine;
   using Step = Tile<STEP, HEAD>;
-  constexpr bool KEPT = HEAD == 128;  // Q in registers; of 64 there shall be two blocks, of 256 there is no room
+  constexpr bool KEPT = HEAD == 128 && !blackwell;  // Q in registers, where there is room beside the sums
   extern __shared__ __align__(128) Half shared[];
   Half *const of_q = shared, *const ring = of_q + Mine::SIZE;  // (2, K and V)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
