@@ -91,6 +91,15 @@ def test_copies_of_16_bytes_and_of_numbers_give_the_same_bits():
         np.testing.assert_array_equal(x, theirs[name])
 
 
+@pytest.mark.parametrize("name", ["ragged tiles", "shared heads, dropout", "the widest"])
+def test_on_cupy(name, any_cupy):
+    sizes, hyper = CASES[name]
+    arrays = drawn(*sizes)
+    with dispatch.use_backend("tensor_cores", "attention"):
+        results = evaluated(attention, *map(any_cupy.asarray, arrays), **hyper)
+    assert wrong({n: x.get() for n, x in results.items()}, exact(*arrays, **hyper)) is None
+
+
 def errors(right, ours):
     """Root mean square and largest error of each result."""
     return {n: [f(ours[n].astype(np.float64) - x) for f in (rms, largest)] for n, (x, _) in right.items() if n in ours}
