@@ -42,7 +42,8 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
     (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
     do, q, k, v, o = map(ascending, (do, q, k, v, saved[0]))
-    lse, delta = contiguous(saved[1]), empty(q, (B, H, T), np.float32)
+    lse = contiguous(saved[1].astype(np.float32, copy=False))  # another backend may have saved it
+    delta = empty(q, (B, H, T), np.float32)
     dq, dk, dv = empty(q, (B, T, H, D)), empty(q, (B, S, KH, D)), empty(q, (B, S, KH, Dv))
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     if delta.size:
