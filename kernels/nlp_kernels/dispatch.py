@@ -23,9 +23,10 @@ from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
 HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
-BACKENDS = ("tensor_cores", "cuda", "packed", "cpu", "reference")  # in order of preference
+BACKENDS = ("tensor_cores", "cuda", "cublas", "packed", "cpu", "reference")  # in order of preference
 NEED_NUMBA = ("cpu", "packed")
-ON_GPU = ("tensor_cores", "cuda")  # and in the simulator
+SIMULATED = ("tensor_cores", "cuda")  # kernels of ours, which the simulator can run
+ON_GPU = (*SIMULATED, "cublas")
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference
 _asked: dict[str, tuple] = {}  # hot path -> (module, its supports, its pays or None), in the same order
@@ -88,7 +89,7 @@ def use_backend(
         raise BackendError(f"there is no backend {name!r}; there are {', '.join(sorted(known))}")
     if hot_path is not None:
         _modules(hot_path)
-    if simulate and name not in ON_GPU:
+    if simulate and name not in SIMULATED:
         raise BackendError(f'simulate=True is for CUDA kernels: use_backend("cuda", simulate=True), not {name!r}')
     order = simulator.simulate(simulate if isinstance(simulate, str) else "forward") if simulate else nullcontext()
     return _force(name, hot_path, order)
@@ -174,7 +175,7 @@ def _force(name: str, hot_path: str | None, order: AbstractContextManager[None])
 def _refusal(hot_path, name, module, x):
     lack = "which it does not have" if module is None else "which does not support this array"
     there = ", ".join(_modules(hot_path))
-    if name in ON_GPU and module is not None and type(x) is np.ndarray and not simulator.simulating():
+    if name in SIMULATED and module is not None and type(x) is np.ndarray and not simulator.simulating():
         lack += f' (NumPy arrays run on it in the simulator: use_backend("{name}", simulate=True))'
     return f"{hot_path}({_describe(x)}): backend {name!r} is forced, {lack}; its backends: {there}"
 

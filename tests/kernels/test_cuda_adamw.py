@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from nlp_kernels import adamw, dispatch
 from nlp_kernels.adamw import cuda
-from nlp_kernels.common.sending import _table
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 from nlp_kernels.simulator import every_order, simulate
-from pretended import Array, pretend
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -138,76 +136,77 @@ def test_what_a_launch_refuses(wrong, error, message):
         cuda.step_all([rows[0], (theta, g, wrong(m), v)], **HYPER)
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    """A pretended one; what launchers keep on it is forgotten afterwards."""
-    yield pretend(monkeypatch, cuda)
-    cuda._plans.clear()
-    cuda._cut.cache_clear()
-    _table.cache_clear()
+def there(cupy, rows):
+    return [tuple(map(cupy.asarray, row)) for row in rows]
 
 
-def test_tables_are_sent_once_for_parameters_that_stay(gpu):
+def here(rows):
+    return [tuple(x.get() for x in row) for row in rows]
+
+
+def test_tables_are_sent_once_for_parameters_that_stay(standin_cupy, monkeypatch):
     """The first step sends them, the next none; gradients that lie elsewhere send their own table alone."""
-    hosts = parameters(np.float32)
-    rows = [tuple(map(Array, row)) for row in hosts]
-    scale = Array(np.asarray(0.5, np.float32))
+    rows, scale, sent = there(standin_cupy, parameters(np.float32)), standin_cupy.asarray(np.float32(0.5)), []
+    asarray = standin_cupy.asarray
+    monkeypatch.setattr(standin_cupy, "asarray", lambda values: sent.append(values.size) or asarray(values))
     for t in (1, 2, 3):
-        expected = stepped(hosts, 0.5, t=t)
+        expected = stepped(here(rows), 0.5, t=t)
         cuda.step_all(rows, scale, **HYPER | {"t": t})
-        assert_stepped(hosts, expected)
-        assert len(gpu.sent) == 6, "four tables of addresses, sizes, chunks"
+        assert_stepped(here(rows), expected)
+        assert len(sent) == 6, "four tables of addresses, sizes, chunks"
     assert cuda.plan_of(rows) is cuda.plan_of([(theta, None, m, v) for theta, _, m, v in rows])
     elsewhere = [(theta, g.copy(), m, v) for theta, g, m, v in rows]
     cuda.step_all(elsewhere, scale, **HYPER | {"t": 4})
     cuda.step_all(rows, scale, **HYPER | {"t": 5})  # both tables are kept
-    assert len(gpu.sent) == 7
+    assert len(sent) == 7
     norm, scale = cuda.clip_scale([g for _, g, _, _ in rows], 1.0)
-    assert len(gpu.sent) == 7
-    np.testing.assert_allclose(norm.host, np.linalg.norm(np.concatenate([row[1].ravel() for row in hosts])), rtol=1e-6)
+    assert len(sent) == 7
+    gradients = np.concatenate([g.ravel() for _, g, _, _ in here(rows)])
+    np.testing.assert_allclose(norm.get(), np.linalg.norm(gradients), rtol=1e-6)
     cuda.step_all(rows[1:], scale, **HYPER)  # another list
-    assert len(gpu.sent) == 13
+    assert len(sent) == 13
 
 
-def test_which_arrays_of_a_gpu_are_stepped_together_and_written_in_place():
+def test_which_arrays_of_a_gpu_are_stepped_together_and_written_in_place(standin_cupy):
     """As NumPy's: of one shape, dtype and library, in C order; targets that are their own input or apart from all."""
-    hosts = [np.zeros((3, 4), np.float32) for _ in range(5)]
-    theta, g, m, v, other = map(Array, hosts)
+    zeros, host = standin_cupy.zeros, np.zeros((3, 4), np.float32)
+    theta, g, m, v, other = (zeros((3, 4), np.float32) for _ in range(5))
     assert adamw._alike((theta, g, m, v), theta)
     for wrong in (
-        Array(np.zeros((3, 4))), Array(np.zeros((3, 3), np.float32)), Array(np.zeros((4, 3), np.float32).T), hosts[1],
+        zeros((3, 4)), zeros((3, 3), np.float32), zeros((4, 3), np.float32).T, host,
     ):  # fmt: skip
         assert not adamw._alike((theta, wrong, m, v), theta)
     for out, may in (
         ((theta, m, v), True), ((other, m, v), True), ((m, other, v), False), ((g, m, v), False),
-        ((hosts[4], m, v), False), ((Array(hosts[4].T), m, v), False), ((theta, theta, v), False),
+        ((host, m, v), False), ((other.T, m, v), False), ((theta, theta, v), False),
     ):  # fmt: skip
         assert adamw._may_be_written(out, theta, g, m, v) == may
 
 
-def test_no_more_tables_are_kept_than_a_few(gpu, monkeypatch):
+def test_no_more_tables_are_kept_than_a_few(standin_cupy, monkeypatch):
     monkeypatch.setattr(cuda, "PLANS", 3)
-    rows = [tuple(map(Array, row)) for row in parameters(np.float32, [(3,)] * 5)]
+    rows = there(standin_cupy, parameters(np.float32, [(3,)] * 5))
     for row in (*rows, rows[4], rows[2]):
         cuda.step_all([row], **HYPER)
     assert [key[1][3] for key in cuda._plans] == [3] * 3
     assert [key[1][0] for key in cuda._plans] == [rows[i][0].data.ptr for i in (3, 4, 2)]
 
 
-def test_a_step_by_itself_on_a_gpu(gpu):
+def test_a_step_by_itself_on_a_gpu(standin_cupy):
     """Functional without `out`; and arrays on two devices, or on one that is not the current, are refused."""
     ((*hosts,),) = parameters(np.float32, [(70,)])
     (expected,) = stepped([hosts])
-    theta, g, m, v = map(Array, hosts)
-    before = [x.copy() for x in hosts]
+    theta, g, m, v = map(standin_cupy.asarray, hosts)
+    with standin_cupy.cuda.Device(1):
+        elsewhere = standin_cupy.asarray(hosts[1])
     ours = cuda.step(theta, g, m, v, **HYPER)
-    for a, b in zip(hosts, before, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for a, b in zip((theta, g, m, v), hosts, strict=True):
+        np.testing.assert_array_equal(a.get(), b)
     for a, b in zip(ours, expected, strict=True):
-        np.testing.assert_allclose(a.host, b, rtol=1e-6)
+        np.testing.assert_allclose(a.get(), b, rtol=1e-6)
     with pytest.raises(DeviceError, match=r"g\[0\] is on cuda:1, theta is on cuda:0; move it there"):
-        cuda.step(theta, Array(hosts[1], 1), m, v, **HYPER)
+        cuda.step(theta, elsewhere, m, v, **HYPER)
     with pytest.raises(DeviceError, match=r"g\[0\] is a numpy ndarray, theta is on cuda:0; move it there"):
         cuda.step(theta, hosts[1], m, v, **HYPER)
     with pytest.raises(DeviceError, match=r"gradients\[0\] is on cuda:1, but cuda:0 is the current device"):
-        cuda.clip_scale([Array(hosts[1], 1)], 1.0)
+        cuda.clip_scale([elsewhere], 1.0)

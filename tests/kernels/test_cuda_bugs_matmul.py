@@ -22,7 +22,7 @@ PLANTED = {
     "a row's own column": (TILES, "of_a[i] * of_b[j]", "of_a[i] * of_b[i]", WRONG),
     "a share goes on to the end": (SHARED, "last = min(K, first + share)", "last = K", WRONG),
     "all shares in one place": (
-        *(SHARED, "partial[split * (static_cast<long long>(M) * N) + to]", "partial[to]"),
+        *(SHARED, "partial[split * size + to]", "partial[to]"),
         rf"race: .* writes partial\[|{WRONG}",
     ),
     "a share is forgotten": (SHARED, "split < splits", "split < splits - 1", WRONG),

@@ -14,7 +14,6 @@ from nlp_kernels.determinism import use_deterministic_algorithms
 from nlp_kernels.embedding import cuda
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 from nlp_kernels.simulator import SimulatorError, every_order, simulate
-from pretended import Array, pretend
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -164,26 +163,27 @@ def test_nothing_to_do(V, shape, D):
         assert dtable.sum() == indices.size * D
 
 
-def test_the_same_on_a_gpu(monkeypatch):
-    """A pretended one; its refusals name the array."""
-    pretend(monkeypatch, cuda)
+def test_the_same_on_a_gpu(standin_cupy):
+    """Whose refusals name the array."""
     hosts = lookup(np.float32, np.int64, D=8)
-    table, indices, dy = map(Array, hosts)
+    table, indices, dy = map(standin_cupy.asarray, hosts)
+    with standin_cupy.cuda.Device(1):
+        elsewhere = [standin_cupy.asarray(x) for x in hosts]
     y, _ = cuda.forward(table, indices)
     (dtable,) = cuda.backward(dy, table, indices)
-    np.testing.assert_array_equal(y.host, hosts[0][hosts[1]])
-    np.testing.assert_array_equal(dtable.host, by_pieces(hosts[2], hosts[1], 11, 128))
+    np.testing.assert_array_equal(y.get(), hosts[0][hosts[1]])
+    np.testing.assert_array_equal(dtable.get(), by_pieces(hosts[2], hosts[1], 11, 128))
     for wrong, error, message in (
         ((table, hosts[1]), DeviceError, "indices is a numpy ndarray, table is on cuda:0; move it there"),
-        ((table, Array(hosts[1], 1)), DeviceError, "indices is on cuda:1, table is on cuda:0; move it there"),
-        ((Array(hosts[0], 1), indices), DeviceError, "table is on cuda:1, but cuda:0 is the current device"),
-        ((Array(np.asfortranarray(hosts[0])), indices), ShapeError, r"table, of shape \(11, 8\), is not C-contiguous"),
-        ((table, Array(hosts[1].astype(np.int16))), DtypeError, "indices is int16, expected int32 or int64"),
+        ((table, elsewhere[1]), DeviceError, "indices is on cuda:1, table is on cuda:0; move it there"),
+        ((elsewhere[0], indices), DeviceError, "table is on cuda:1, but cuda:0 is the current device"),
+        ((standin_cupy.asfortranarray(table), indices), ShapeError, r"table, of shape \(11, 8\), is not C-contiguous"),
+        ((table, indices.astype(np.int16)), DtypeError, "indices is int16, expected int32 or int64"),
     ):
         with pytest.raises(error, match=f"embedding.forward: {message}"):
             cuda.forward(*wrong)
     with pytest.raises(DtypeError, match=r"embedding.backward: dy is float64 but table is float32"):
-        cuda.backward(Array(hosts[2].astype(np.float64)), table, indices)
+        cuda.backward(dy.astype(np.float64), table, indices)
 
 
 def test_what_it_does_not_serve():

@@ -16,7 +16,7 @@ def product(a, b, order="forward"):
 
 
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
-@pytest.mark.parametrize("shape", [(64, 32, 64), (70, 33, 9), (1, 1, 1), (3, 17, 130), (260, 16, 132), (4, 200, 8)])
+@pytest.mark.parametrize("shape", [(64, 32, 64), (70, 33, 9), (1, 1, 1), (3, 17, 130), (252, 8, 256), (4, 200, 8)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 def test_products_of_every_layout(dtype, shape, layout):
     M, K, N = shape
@@ -66,10 +66,16 @@ def test_the_order_of_the_threads_changes_no_bit():
         ((1, 65, 384), 132, cuda.Plan(64, 6, 64)),
         ((5, 5, 3), 132, cuda.Plan(64, 1, 16)),
         ((5, 5, 0), 132, cuda.Plan(64, 1, 16)),
+        ((65536, 64, 512), 132, cuda.Plan(64, 1, 512)),  # half of a tile of 128 would be beyond the edge
+        ((4100, 4100, 64), 132, cuda.Plan(128, 1, 64)),  # 3% are
+        ((64, 64, 64, 3072), 132, cuda.Plan(64, 1, 64)),  # of a stack
+        ((128, 128, 64, 3072), 132, cuda.Plan(128, 1, 64)),
+        ((64, 64, 4096, 2), 132, cuda.Plan(64, 64, 64)),
     ],
 )
 def test_tiles_and_shares(sizes, at_once, plan):
-    assert cuda.plan(*sizes, at_once) == plan
+    M, N, K, *batch = sizes
+    assert cuda.plan(M, N, K, at_once, batch=batch[0] if batch else 1) == plan
     assert plan.share % cuda.STEP == 0
     assert plan.share * plan.splits >= sizes[2]
 

@@ -17,7 +17,7 @@ pytestmark = needs_simulator()
 BOTH = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 # M, K, N; the last one's K is shared by blocks
 SHAPES = [(1, 1, 1), (1, 70, 5), (5, 33, 1), (70, 0, 3), (33, 40, 66), (64, 32, 64), (20, 300, 12)]
-LARGE = (130, 40, 132)  # tiles of 128
+LARGE = (250, 40, 253)  # tiles of 128
 TRANSPOSES = [(False, False), (False, True), (True, False), (True, True)]
 
 

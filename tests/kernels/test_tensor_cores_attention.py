@@ -53,7 +53,7 @@ def test_every_instance_in_every_order(name):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(data=st.data(), rng=generators())
 def test_what_every_backend_must_do(order, data, rng):
     """The cases of the contract, in bfloat16, any layout."""
@@ -113,7 +113,7 @@ def largest(x):
     return np.abs(x).max()
 
 
-@pytest.mark.parametrize(("D", "causal"), [(64, False), (64, True), (128, True)])
+@pytest.mark.parametrize(("D", "causal"), [(64, True), (128, False)])
 def test_it_errs_no_more_than_twice_as_much_as_torch(D, causal):
     torch = pytest.importorskip("torch")
     arrays = drawn(1, 1, 1, 100, 100, D, D)

@@ -64,7 +64,7 @@ PLANTED = {
     ),
     "a share goes on to the end": (SHARED, "last = min(K, first + share)", "last = K", WRONG),
     "partial sums of all shares in one place": (
-        *(SHARED, "partial[split * (static_cast<long long>(M) * N) + to]", "partial[to]"),
+        *(SHARED, "partial[split * size + to]", "partial[to]"),
         rf"race: .* writes partial\[\d+\]|{WRONG}",
     ),
     "the sums over one plane": (

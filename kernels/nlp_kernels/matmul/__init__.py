@@ -84,9 +84,7 @@ def product(a: Any, b: Any) -> Any:
     (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
     """
     if type(a) is not np.ndarray or type(b) is not np.ndarray:
-        if _matrices_on_a_gpu(a, b) and (ours := getattr(select("matmul", a, b), "product", None)):
-            return ours(a, b)
-        return array_namespace(a, b).matmul(a, b)
+        return _on_a_gpu(a, b) if _fit_on_a_gpu(a, b) else array_namespace(a, b).matmul(a, b)
     if a.ndim > 1 < b.ndim and a.size * b.shape[-1] >= LARGE and _threaded(a, b):
         if a.ndim == b.ndim == 2 and (ours := getattr(select("matmul", a, b), "product", None)):
             return ours(a, b)
@@ -96,9 +94,27 @@ def product(a: Any, b: Any) -> Any:
     return np.matmul(a, b)
 
 
-def _matrices_on_a_gpu(a, b):
-    xp = array_namespace(a, b)
-    return library(xp) == "cupy" and a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.shape[1] == b.shape[0]
+def _fit_on_a_gpu(a, b):
+    if library(array_namespace(a, b)) != "cupy" or a.dtype != b.dtype or not a.ndim or not b.ndim:
+        return False
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        return False
+    return a.shape[-1] == b.shape[-2 if b.ndim > 1 else 0]
+
+
+def _on_a_gpu(a, b):
+    """A vector is a matrix of one row or column; the rows of matrices that all meet one are those of one matrix."""
+    if b.ndim == 1:
+        return _on_a_gpu(a, b[:, None])[..., 0]
+    if a.ndim == 1:
+        return _on_a_gpu(a[None], b)[..., 0, :]
+    if b.ndim == 2 < a.ndim and a.flags.c_contiguous:
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+        return _on_a_gpu(rows, b).reshape(*a.shape[:-1], b.shape[-1])
+    ours = getattr(select("matmul", a, b), "product", None)
+    return ours(a, b) if ours else array_namespace(a, b).matmul(a, b)
 
 
 def _threaded(a, b):

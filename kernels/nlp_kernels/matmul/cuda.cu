@@ -11,7 +11,8 @@
 //
 // Where y has fewer tiles than the GPU has processors, blocks share K: each writes its sums to `partial`, and `finish`
 // adds them up in order. `sums` are those of the columns of b (or the rows of a), taken from the parts on the way.
-// The residual's gradient (15) is dy as it is.
+// The residual's gradient (15) is dy as it is. The grid's y and z are a stack's.
+#include "batches.cuh"
 #include "passes.cuh"
 
 constexpr int threads = 256;
@@ -71,19 +72,24 @@ __device__ __forceinline__ void take(T (&v)[PER], const T* row, int apart) {
 
 template <typename T, int TILE, bool A_BY_K, bool B_BY_K, int WIDTH>
 __global__ void __launch_bounds__(threads, WIDTH > 1 ? 2 : 1)
-    matmul(T* y /* (M, N) */, T* z /* (M, N) */, T* partial /* (splits, M, N) */, T* sums /* (splits, N or M) */,
-           const T* __restrict__ a /* (M, K) */, const T* __restrict__ b /* (K, N) */, const T* bias /* (N,) */,
-           const T* residual /* (M, N) */, long long a_stride, long long b_stride, int M, int N, int K, int share,
-           int activation, bool sums_of_a) {
+    matmul(T* y /* (batch, M, N) */, T* z /* (batch, M, N) */, T* partial /* (splits, size) */,
+           T* sums /* (splits, N or M) */, const T* __restrict__ a /* (batch, M, K) */,
+           const T* __restrict__ b /* (batch, K, N) */, const T* bias /* (N,) */,
+           const T* residual /* (batch, M, N) */, Batches batches, long long a_stride, long long b_stride,
+           long long size, int M, int N, int K, int share, int activation, bool sums_of_a) {
   constexpr int PER = TILE / 16, STEP = step_of<TILE>;
   using A = Part<T, TILE, A_BY_K, WIDTH>;
   using B = Part<T, TILE, B_BY_K, WIDTH>;
   __shared__ alignas(32) T a_part[2][STEP][A::PITCH], b_part[2][STEP][B::PITCH];
+  if (batches.here() >= batches.count) return;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int row = warp / 2 * (TILE / 4) + lane / 8 * 4, column = warp % 2 * (TILE / 2) + lane % 8 * 4;
-  const int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE, split = blockIdx.z;
+  const int tiles_m = (M + TILE - 1) / TILE, tiles = tiles_m * ((N + TILE - 1) / TILE);
+  const int index = blockIdx.x, split = index / tiles;
+  const int m0 = index % tiles_m * TILE, n0 = index % tiles / tiles_m * TILE;
   const int first = split * share, last = min(K, first + share);
-  const bool sums_here = sums && (sums_of_a ? blockIdx.y : blockIdx.x) == 0 && threadIdx.x < TILE;
+  const bool sums_here = sums && (sums_of_a ? n0 : m0) == 0 && threadIdx.x < TILE;
+  a += batches.of_a(), b += batches.of_b();
 
   T sum[PER][PER] = {}, part_sum = 0;
   A a_next;
@@ -127,8 +133,8 @@ __global__ void __launch_bounds__(threads, WIDTH > 1 ? 2 : 1)
     for (int at = threadIdx.x; at < 16 * TILE; at += threads) {
       const int r = at / TILE, n = n0 + at % TILE, m = m0 + r / 4 * (TILE / 4) + r % 4 * 4 + i / 4 * 16 + i % 4;
       if (m >= M || n >= N) continue;
-      const long long to = static_cast<long long>(m) * N + n;
-      if (partial) partial[split * (static_cast<long long>(M) * N) + to] = rows[at];
+      const long long to = (static_cast<long long>(batches.here()) * M + m) * N + n;
+      if (partial) partial[split * size + to] = rows[at];
       else epilogue.write(rows[at], to, n);
     }
   }

@@ -1,5 +1,6 @@
 """Matrix products on NVIDIA GPUs: which kernel of cuda.cu has which shapes. README.md."""
 
+import math
 from dataclasses import dataclass
 from itertools import product as every
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
 from nlp_kernels.common.gpu import blocks, processors
+from nlp_kernels.matmul.batches import batches, fits, lead, stacks, strides
 from nlp_kernels.matmul.reference import ACTIVATIONS
 
 THREADS, STEP, SHARE = 256, 16, 64  # threads of a block; of K at a time; a block that shares K has at least this much
+FILLED = 0.8  # of large tiles, at least, is what small ones would compute
 SMALL, LARGE = "64", "512 / sizeof(T)"  # tiles; of double the large one is 64, too
 NARROW, WIDE = "1", "16 / sizeof(T)"  # accesses
 KINDS = ((SMALL, NARROW), (SMALL, WIDE), (LARGE, WIDE))
@@ -26,9 +29,10 @@ SOURCE = Source(
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix as its kernel takes it: rows along M or N, columns along K."""
+    """Matrices as their kernel takes them: rows along M or N, columns along K."""
 
     x: Any  # what is passed: an array that begins at the first element
+    apart: tuple[int, ...]  # numbers between matrices, along each batch axis
     stride: int  # between neighbours along the other axis than the one that is contiguous
     by_k: bool  # whether that one is K
     wide: bool  # whether it can be read 16 bytes at a time
@@ -44,8 +48,7 @@ class Plan:
 
 
 def supports(x, w, b=None, residual=None, **hyper):
-    columns = w.shape[0 if hyper.get("transpose_w") else 1]
-    return serves(x) and x.dtype.name != "bfloat16" and max(*x.shape, *w.shape) < 2**31 and columns < 2**22
+    return serves(x) and x.dtype.name != "bfloat16" and fits(x, w)
 
 
 def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
@@ -74,43 +77,51 @@ def gradients(multiply, dz, x, w, *, transpose_w, bias):
 
 
 def product(a, b):
-    """a b, of matrices with any strides."""
-    return _product(a, b)[0]
+    """a b, of stacks of matrices with any strides."""
+    return _product(*stacks(a, b), of=lead(a, b))[0]
 
 
-def plan(M: int, N: int, K: int, at_once: int, largest: int = 128, step: int = STEP, least: int = SHARE) -> Plan:
-    """The largest tile that keeps all processors busy; blocks share K where even the smallest does not.
+def plan(
+    M: int, N: int, K: int, at_once: int, largest: int = 128, step: int = STEP, least: int = SHARE, batch: int = 1
+) -> Plan:
+    """The largest tile that keeps all processors busy and is not mostly beyond the edges; blocks share K where even the
+    smallest leaves processors idle.
 
     A share is a multiple of `step`, and `least` of K unless there is no more.
     """
-    tiles = {tile: -(-M // tile) * -(-N // tile) for tile in (largest, 64)}
-    tile = largest if tiles[largest] >= at_once else 64
+    tiles = {tile: batch * -(-M // tile) * -(-N // tile) for tile in (largest, 64)}
+    filled = tiles[64] * 64**2 >= FILLED * tiles[largest] * largest**2
+    tile = largest if tiles[largest] >= at_once and filled else 64
     splits = 1 if tiles[tile] >= at_once else min(-(-2 * at_once // tiles[tile]), max(1, K // least))
     share = -(-K // (splits * step)) * step if K else step
     return Plan(tile, max(1, -(-K // share)), share)
 
 
-def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None):
-    """g(a b + bias) + residual, (M, N); what g was of, or None; the sums of b's columns or a's rows, or None."""
-    (M, K), N = a.shape, b.shape[1]
-    y = empty(a, (M, N))
-    z = empty(a, (M, N)) if keeps_z else None
+def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=()):
+    """g(a b + bias) + residual, (*of, M, N); what g was of, or None; the sums of b's columns or a's rows, or None.
+
+    `of` are the batch axes: of a stack of products, which has nothing but y.
+    """
+    (M, K), N = a.shape[-2:], b.shape[-1]
+    y = empty(a, (*of, M, N))
+    z = empty(a, y.shape) if keeps_z else None
     lengths = {"a": M, "b": N}
-    if M * N == 0:
+    if y.size == 0:
         return y, z, {"a": lambda: a.sum(axis=1), "b": lambda: b.sum(axis=0), None: lambda: None}[sums]()
-    left, right = _operand(a), _operand(b.T)
+    left, right = _operand(a), _operand(b.mT)
     wide = left.wide and right.wide
-    chosen = plan(M, N, K, processors(a), 512 // a.itemsize if wide else 64)
-    partial = empty(a, (chosen.splits, M, N)) if chosen.splits > 1 else None
+    chosen = plan(M, N, K, processors(a), 512 // a.itemsize if wide else 64, batch=math.prod(of))
+    partial = empty(a, (chosen.splits, *y.shape)) if chosen.splits > 1 else None
     summed = empty(a, (chosen.splits, lengths[sums])) if sums else None
     tile, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
     instance = f"matmul<T, {tile}, {cpp(left.by_k)}, {cpp(right.by_k)}, {width}>"
-    grid = (-(-M // chosen.tile), -(-N // chosen.tile), chosen.splits)
+    stack, along = batches(of, left.apart, right.apart)
     bias, residual = contiguous(bias), contiguous(residual)
-    strides = np.int64(left.stride), np.int64(right.stride)
-    sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
+    apart = stack, np.int64(left.stride), np.int64(right.stride)
+    sizes = np.int64(y.size), np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
     arrays = (y, z, partial, summed, left.x, right.x, bias, residual)
-    arguments = (*arrays, *strides, *sizes, code(activation), np.bool_(sums == "a"))
+    arguments = (*arrays, *apart, *sizes, code(activation), np.bool_(sums == "a"))
+    grid = (-(-M // chosen.tile) * -(-N // chosen.tile) * chosen.splits, *along)
     SOURCE.kernel(instance, a)(grid, (THREADS,), arguments)
     if partial is not None:
         finish(SOURCE, y, z, partial, bias, residual, activation)
@@ -121,11 +132,13 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
 
 
 def _operand(x):
-    """A matrix (rows, K) in whichever order it lies; a copy where neither axis is contiguous."""
-    rows, K = x.shape
+    """Matrices (..., rows, K) in whichever order they lie; a copy where neither axis is contiguous."""
+    rows, K = x.shape[-2:]
+    *apart, row_stride, k_stride = strides(x)
     if x.size == 0:
-        return Operand(x, 1, True, False)
-    row_stride, k_stride = (stride // x.itemsize for stride in x.strides)
+        return Operand(x, tuple(apart), 1, True, False)
+    if min((0, *apart)) < 0:
+        return _operand(contiguous(x))
     if (k_stride == 1 or K == 1) and (row_stride >= K or rows == 1):
         stride, by_k, along = row_stride if rows > 1 else K, True, K
     elif (row_stride == 1 or rows == 1) and (k_stride >= rows or K == 1):
@@ -133,7 +146,8 @@ def _operand(x):
     else:
         return _operand(contiguous(x))
     wide = 16 // x.itemsize
-    return Operand(span(x), stride, by_k, along % wide == 0 == stride % wide and address(x) % 16 == 0)
+    even = all(n % wide == 0 for n in (along, stride, *apart))
+    return Operand(span(x), tuple(apart), stride, by_k, even and address(x) % 16 == 0)
 
 
 def slopes(source, dy, z, activation):
@@ -146,8 +160,8 @@ def slopes(source, dy, z, activation):
 
 
 def finish(source, y, z, partial, bias=None, residual=None, activation="none"):
-    """y, and z where it is kept, of the sums in `partial` (splits, M, N), likewise."""
-    sizes = np.int64(y.size), np.int32(y.shape[1]), np.int32(partial.shape[0])
+    """y, and z where it is kept, of the sums in `partial` (splits, ..., M, N), likewise."""
+    sizes = np.int64(y.size), np.int32(y.shape[-1]), np.int32(partial.shape[0])
     kernel = source.kernel("finish<T>", y)
     grid = (blocks(y, -(-y.size // THREADS)),)
     kernel(grid, (THREADS,), (y, z, partial, bias, residual, *sizes, code(activation)))

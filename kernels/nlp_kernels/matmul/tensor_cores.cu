@@ -9,7 +9,9 @@
 // the six pairs of planes that matter, the small ones first.
 //
 // Matrices are taken as they lie, along K or across it (BY_K): ldmatrix turns 8 x 8 numbers around on the way to the
-// registers. Blocks share K as in cuda.cu; `sums` are those of the columns of b, or the rows of a.
+// registers. Blocks share K, and products of stacks a grid, as in cuda.cu; `sums` are those of the columns of b, or the
+// rows of a.
+#include "batches.cuh"
 #include "passes.cuh"
 
 using Half = unsigned short;  // the bits of a bfloat16
@@ -116,7 +118,7 @@ __device__ __forceinline__ float sum_of_step(const Half* part, int row) {
   return sum;
 }
 
-// f(number, place in y, column) for a block's sums. 16 rows of each warp go through shared memory, so that neighbours
+// f(number, row, column) for a block's sums. 16 rows of each warp go through shared memory, so that neighbours
 // write neighbours; eight more columns to a row, and the numbers of rows r … r + 3 lie in other banks.
 template <int TILE, typename F>
 __device__ __forceinline__ void write_out(float* rows, const float (&sum)[TILE / 32][4][4], int m0, int n0, int M,
@@ -137,7 +139,7 @@ __device__ __forceinline__ void write_out(float* rows, const float (&sum)[TILE /
 #pragma unroll 1
     for (int at = threadIdx.x; at < 32 * TILE; at += 2 * TILE) {
       const int r = at / TILE, n = n0 + at % TILE, m = m0 + r / 16 * (TILE / 2) + 16 * i + r % 16;
-      if (m < M && n < N) f(rows[r * PITCH + at % TILE], static_cast<long long>(m) * N + n, n);
+      if (m < M && n < N) f(rows[r * PITCH + at % TILE], m, n);
     }
   }
 }
@@ -145,19 +147,23 @@ __device__ __forceinline__ void write_out(float* rows, const float (&sum)[TILE /
 // `a` and `b` are bits of bfloat16, a number of T in one plane or three, `…_plane` apart.
 template <typename T, int TILE, bool A_BY_K, bool B_BY_K>
 __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
-    product(T* y /* (M, N) */, T* z /* (M, N) */, float* partial /* (splits, M, N) */,
-            float* sums /* (splits, N or M) */, const Half* __restrict__ a /* (planes, M, K) */,
-            const Half* __restrict__ b /* (planes, K, N) */, const T* bias /* (N,) */, const T* residual /* (M, N) */,
-            long long a_plane, long long b_plane, long long a_stride, long long b_stride, int M, int N, int K,
-            int share, int activation, bool sums_of_a) {
+    product(T* y /* (batch, M, N) */, T* z /* (batch, M, N) */, float* partial /* (splits, size) */,
+            float* sums /* (splits, N or M) */, const Half* __restrict__ a /* (planes, batch, M, K) */,
+            const Half* __restrict__ b /* (planes, batch, K, N) */, const T* bias /* (N,) */,
+            const T* residual /* (batch, M, N) */, Batches batches, long long a_plane, long long b_plane,
+            long long a_stride, long long b_stride, long long size, int M, int N, int K, int share, int activation,
+            bool sums_of_a) {
+  if (batches.here() >= batches.count) return;
   constexpr int PLANES = planes_of<T>, STAGES = stages_of<T>;
   using A = Part<TILE, A_BY_K>;
   using B = Part<TILE, B_BY_K>;
   constexpr int STAGE = PLANES * (A::SIZE + B::SIZE);
   extern __shared__ __align__(128) Half ring[];  // (STAGES, planes of a, planes of b)
+  const int tiles_m = (M + TILE - 1) / TILE, tiles_n = (N + TILE - 1) / TILE, tiles = tiles_m * tiles_n;
   int tile_m, tile_n;
-  tile_of(blockIdx.x, (M + TILE - 1) / TILE, (N + TILE - 1) / TILE, tile_m, tile_n);
-  const int m0 = tile_m * TILE, n0 = tile_n * TILE, split = blockIdx.y;
+  tile_of(blockIdx.x % tiles, tiles_m, tiles_n, tile_m, tile_n);
+  a += batches.of_a(), b += batches.of_b();
+  const int m0 = tile_m * TILE, n0 = tile_n * TILE, split = blockIdx.x / tiles;
   const int first = split * share, last = min(K, first + share), steps = (last - first + STEP - 1) / STEP;
   const bool sums_here = sums && (sums_of_a ? tile_n : tile_m) == 0 && threadIdx.x < TILE;
 
@@ -187,8 +193,9 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
   const int at_sum = (sums_of_a ? m0 : n0) + threadIdx.x, sums_there = sums_of_a ? M : N;
   if (sums_here && at_sum < sums_there) sums[static_cast<long long>(split) * sums_there + at_sum] = part_sum;  // (14)
   const Epilogue<T> epilogue{y, z, bias, residual, activation};
-  write_out<TILE>(reinterpret_cast<float*>(ring), sum, m0, n0, M, N, [&](float value, long long to, int n) {
-    if (partial) partial[split * (static_cast<long long>(M) * N) + to] = value;
+  write_out<TILE>(reinterpret_cast<float*>(ring), sum, m0, n0, M, N, [&](float value, int m, int n) {
+    const long long to = (static_cast<long long>(batches.here()) * M + m) * N + n;
+    if (partial) partial[split * size + to] = value;
     else epilogue.write(value, to, n);
   });
 }
@@ -197,11 +204,13 @@ __global__ void __launch_bounds__(2 * TILE, planes_of<T> == 1 ? 2 : 1)
 // of 16 bytes. Of bfloat16 it is a copy. WIDTH > 1 is for columns that lie side by side.
 template <typename T, int WIDTH>
 __global__ void split(Half* __restrict__ planes /* (planes, rows, pitch) */,
-                      const T* __restrict__ x /* (rows, columns) */, long long row_stride, long long column_stride, int rows, int columns, int pitch) {
-  const long long eights = static_cast<long long>(rows) * (pitch / 8);
+                      const T* __restrict__ x /* (rows, columns) */, long long row_stride, long long column_stride,
+                      long long rows, int columns, int pitch) {
+  const long long eights = rows * (pitch / 8);
   for (long long at = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; at < eights;
        at += static_cast<long long>(gridDim.x) * blockDim.x) {
-    const int row = static_cast<int>(at / (pitch / 8)), column = static_cast<int>(at % (pitch / 8)) * 8;
+    const long long row = at / (pitch / 8);
+    const int column = static_cast<int>(at % (pitch / 8)) * 8;
     float rest[8] = {};
 #pragma unroll
     for (int i = 0; i < 8; i += WIDTH) {
@@ -220,7 +229,7 @@ __global__ void split(Half* __restrict__ planes /* (planes, rows, pitch) */,
         rest[2 * i] -= __uint_as_float(nearest.v[i] << 16);
         rest[2 * i + 1] -= __uint_as_float(nearest.v[i] & 0xffff0000u);
       }
-      *reinterpret_cast<Vector<unsigned, 4>*>(planes + p * (rows * static_cast<long long>(pitch)) + at * 8) = nearest;
+      *reinterpret_cast<Vector<unsigned, 4>*>(planes + p * (rows * pitch) + at * 8) = nearest;
     }
   }
 }

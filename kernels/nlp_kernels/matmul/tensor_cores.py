@@ -1,5 +1,6 @@
 """Matrix products on tensor cores, of bfloat16, and of float32 in three parts: launches tensor_cores.cu. README.md."""
 
+import math
 from dataclasses import dataclass, replace
 from itertools import product as every
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
 from nlp_kernels.common.gpu import blocks, capability, processors
+from nlp_kernels.matmul.batches import batches, fits, lead, merged, stacks, strides
 from nlp_kernels.matmul.cuda import code, cpp, finish, gradients, plan, slopes
 
 STEP, SHARE = 32, 128  # of K at a time; a block that shares K has at least this much
@@ -31,29 +33,32 @@ SOURCE = Source(
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix (rows, columns) as planes of bfloat16 in memory, or that transposed."""
+    """Matrices (..., rows, columns) as planes of bfloat16 in memory, or those transposed."""
 
     x: Any  # what it was; the planes' where it is passed as it is
     planes: Any
     plane: int  # numbers between planes
     stride: int  # numbers between neighbours along the axis that is not contiguous
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
+    apart: tuple[int, ...]  # numbers between matrices, along each batch axis
     by_rows: bool = True  # whether rows are contiguous
 
     @property
     def T(self) -> "Operand":  # noqa: N802  the name that arrays have
-        return replace(self, shape=self.shape[::-1], by_rows=not self.by_rows)
+        *of, rows, columns = self.shape
+        return replace(self, shape=(*of, columns, rows), by_rows=not self.by_rows)
 
 
 def supports(x, w, b=None, residual=None, **hyper):
-    fits = max(*x.shape, *w.shape) < 2**31 - LARGEST
-    return serves(x) and x.dtype.name in PLANES and fits and capability(x) >= SOURCE.oldest
+    there = serves(x) and x.dtype.name in PLANES and capability(x) >= SOURCE.oldest
+    return there and fits(x, w)
 
 
 def pays(x, w, *inputs, **hyper):
     """Whether float32 shall be split; bfloat16 is always multiplied here. README.md says where the rule is from."""
     least, shortest = PAYS
-    large = len(x) * w.shape[0] * w.shape[1] >= least and min(len(x), *w.shape) >= shortest
+    sides = x.shape[-2], *w.shape[-2:]
+    large = math.prod((*lead(x, w), *sides)) >= least and min(sides) >= shortest
     return x.dtype.name == "bfloat16" or (large and capability(x) in FULL_RATE)
 
 
@@ -74,50 +79,58 @@ def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", 
 
 
 def product(a, b):
-    """a b, of matrices with any strides."""
-    return _product(operand(a), operand(b))[0]
+    """a b, of stacks of matrices with any strides."""
+    return _product(*map(operand, stacks(a, b)), of=lead(a, b))[0]
 
 
 def operand(x: Any) -> Operand:
-    """A matrix of any strides; bfloat16 as it is where its rows, or columns, begin at multiples of 16 bytes."""
-    rows, columns = x.shape
+    """Matrices of any strides; bfloat16 as it is where rows, or columns, begin at multiples of 16 bytes."""
+    rows, columns = x.shape[-2:]
+    *apart, across, along = strides(x)
     if x.size == 0:
-        return Operand(x, empty(x, (8,), np.uint16), 0, 8, x.shape)
-    apart = x.strides[0] // x.itemsize if rows > 1 else columns  # an axis of one may have any stride
-    along = x.strides[1] // x.itemsize if columns > 1 else 1
-    if rows > 1 and (columns == 1 or apart < along):
-        return operand(x.T).T
-    if min(apart, along) < 0:
+        return Operand(x, empty(x, (8,), np.uint16), 0, 8, x.shape, tuple(apart))
+    across, along = across if rows > 1 else columns, along if columns > 1 else 1
+    if rows > 1 and (columns == 1 or across < along):
+        return operand(x.mT).T
+    if min(*apart, across, along) < 0:
         return operand(contiguous(x))
     wide = 16 // x.itemsize
-    aligned = along == 1 and columns % wide == 0 == apart % wide and address(x) % 16 == 0
-    if PLANES[x.dtype.name] == 1 and aligned and apart >= columns:
-        return Operand(x, span(x), 0, apart, x.shape)
+    aligned = along == 1 and all(n % wide == 0 for n in (columns, across, *apart)) and address(x) % 16 == 0
+    if PLANES[x.dtype.name] == 1 and aligned and across >= columns:
+        return Operand(x, span(x), 0, across, x.shape, tuple(apart))
+    axes = merged(x.shape[:-1], strides(x)[:-1])
+    if len(axes) > 1:
+        return operand(contiguous(x))
+    count, across = axes[0] if axes else (1, columns)
     pitch = -(-columns // 8) * 8
-    planes = empty(x, (PLANES[x.dtype.name], rows, pitch), np.uint16)
+    planes = empty(x, (PLANES[x.dtype.name], *x.shape[:-1], pitch), np.uint16)
     kernel = SOURCE.kernel(f"split<T, {'16 / sizeof(T)' if aligned else '1'}>", x)
-    sizes = np.int64(apart), np.int64(along), np.int32(rows), np.int32(columns), np.int32(pitch)
-    kernel((blocks(x, -(-rows * pitch // 8 // THREADS)),), (THREADS,), (planes, span(x), *sizes))
-    return Operand(x, planes, rows * pitch, pitch, x.shape)
+    sizes = np.int64(across), np.int64(along), np.int64(count), np.int32(columns), np.int32(pitch)
+    kernel((blocks(x, -(-count * pitch // 8 // THREADS)),), (THREADS,), (planes, span(x), *sizes))
+    return Operand(x, planes, count * pitch, pitch, x.shape, strides(planes)[1:-2])
 
 
-def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None):
-    """g(a b + bias) + residual, (M, N); what g was of, or None; the sums of b's columns or a's rows, or None."""
-    (M, K), N, x = a.shape, b.shape[1], a.x
-    y = empty(x, (M, N))
-    z = empty(x, (M, N)) if keeps_z else None
+def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=()):
+    """g(a b + bias) + residual, (*of, M, N); what g was of, or None; the sums of b's columns or a's rows, or None.
+
+    `of` are the batch axes: of a stack of products, which has nothing but y.
+    """
+    (M, K), N, x = a.shape[-2:], b.shape[-1], a.x
+    y = empty(x, (*of, M, N))
+    z = empty(x, y.shape) if keeps_z else None
     length = {"a": M, "b": N, None: 0}[sums]
-    if M * N == 0:
+    if y.size == 0:
         return y, z, _row_sums(a if sums == "a" else b.T) if sums else None
-    chosen = plan(M, N, K, processors(x), LARGEST, STEP, SHARE)
-    partial = empty(x, (chosen.splits, M, N), np.float32) if chosen.splits > 1 else None
+    chosen = plan(M, N, K, processors(x), LARGEST, STEP, SHARE, math.prod(of))
+    partial = empty(x, (chosen.splits, *y.shape), np.float32) if chosen.splits > 1 else None
     summed = empty(x, (chosen.splits, 1, length), np.float32) if sums else None
     bias, residual = contiguous(bias), contiguous(residual)
     apart = np.int64(a.plane), np.int64(b.plane), np.int64(a.stride), np.int64(b.stride)
-    sizes = np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
-    arrays = (y, z, partial, summed, a.planes, b.planes, bias, residual)
+    sizes = np.int64(y.size), np.int32(M), np.int32(N), np.int32(K), np.int32(chosen.share)
+    stack, along = batches(of, a.apart, b.apart)
+    arrays = (y, z, partial, summed, a.planes, b.planes, bias, residual, stack)
     instance = f"product<T, {chosen.tile}, {cpp(a.by_rows)}, {cpp(not b.by_rows)}>"
-    grid = (-(-M // chosen.tile) * -(-N // chosen.tile), chosen.splits)
+    grid = (-(-M // chosen.tile) * -(-N // chosen.tile) * chosen.splits, *along)
     _launch(instance, x, grid, chosen.tile, (*arrays, *apart, *sizes, code(activation), np.bool_(sums == "a")))
     if partial is not None:
         finish(SOURCE, y, z, partial, bias, residual, activation)
