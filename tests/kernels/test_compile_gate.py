@@ -55,10 +55,11 @@ def _looked_into(hot_path, dtype, architecture):
     return (dtype, architecture) == (registers.dtypes(hot_path)[0], "sm_90")
 
 
-# what kernels of these names must have
-WANTED = {
-    "product": ("LDGSTS.E.BYPASS.128", "LDSM.16.M", "HMMA.16816.F32.BF16"),
-    "multiply": ("HGMMA.64x", "UTMALDG.2D", "UTMALDG.2D.MULTICAST", "UTMASTG.2D", "STSM.16.M", "USETMAXREG"),
+TENSOR_CORES = ("LDGSTS.E.BYPASS.128", "LDSM.16.M", "HMMA.16816.F32.BF16")
+WANTED = {  # what kernels of these names must have
+    r"product<": TENSOR_CORES,
+    r"attention_\w+<\d+>": TENSOR_CORES,
+    r"multiply<": ("HGMMA.64x", "UTMALDG.2D", "UTMALDG.2D.MULTICAST", "UTMASTG.2D", "STSM.16.M", "USETMAXREG"),
 }
 
 
@@ -69,8 +70,9 @@ def assert_fast_memory(name, usage):
     assert any(i.startswith(("LDG", "STG")) for i in usage.instructions), f"{name} touches no memory"
     if re.search(r", 4>$", name):
         assert any(i.startswith("LDG.E.128") for i in usage.instructions), f"{name} has no LDG.E.128"
-    for wanted in WANTED.get(name.partition("<")[0], ()):
-        assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
+    for pattern, instructions in WANTED.items():
+        for wanted in instructions if re.match(pattern, name) else ():
+            assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
 
 
 def test_spills_and_errors_are_seen():
@@ -120,5 +122,6 @@ def test_narrow_accesses_are_seen():
     usage = compile_source(code, (), ("copy<4>",), "sm_90", disassemble=True)["copy<4>"]
     with pytest.raises(AssertionError, match=r"no LDG\.E\.128"):
         assert_fast_memory("copy<float, 4>", usage)
-    with pytest.raises(AssertionError, match=r"product<float> has no LDGSTS"):
-        assert_fast_memory("product<float>", usage)
+    for kernel in ("product<float>", "attention_keys<64>"):
+        with pytest.raises(AssertionError, match=rf"{kernel} has no LDGSTS"):
+            assert_fast_memory(kernel, usage)
