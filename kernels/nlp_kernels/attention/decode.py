@@ -41,8 +41,8 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
         sizes = np.int32(splits), np.int32(parts), np.bool_(_aligned(k) and _aligned(v))
         SOURCE.kernel(_instance(rows, head), q)((B * KH * parts * splits,), (128,), (*arrays, *sizes))
         grid = (blocks(q, -(-lse.size // 4)),)
-        arrays = memory, lse, m, z, a, asked, np.int32(splits), np.int64(lse.size)
-        SOURCE.kernel("attention_merge<T>", q)(grid, (128,), arrays)
+        merged = memory, lse, m, z, a, asked, np.int32(splits), np.int64(lse.size)
+        SOURCE.kernel("attention_merge<T>", q)(grid, (128,), merged)
     return o, (o, lse)
 
 
