@@ -1,4 +1,4 @@
-"""Attention with a causal mask or with lengths of the keys, forward and backward.
+"""Attention with a causal mask or with lengths of the keys, forward and backward; heads that share keys; decoding.
 
 python -m benchmarks.attention              --help lists the options
 """
@@ -19,29 +19,34 @@ def torch(torch, q, k, v, key_lengths=None, *, causal):
     keep = None
     if key_lengths is not None:
         keep = torch.arange(k.shape[2], device=k.device) < key_lengths[:, None, None, None]
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=causal)
+    grouped = {"enable_gqa": True} if q.shape[1] != k.shape[1] else {}
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=causal, **grouped)
 
 
 def jax(jax, q, k, v, key_lengths=None, *, causal):
-    jnp, T = jax.numpy, k.shape[2]
-    keep = jnp.arange(T) <= jnp.arange(T)[:, None] if causal else jnp.arange(T) < key_lengths[:, None, None, None]
+    jnp, S = jax.numpy, k.shape[2]
+    keep = jnp.arange(S) <= jnp.arange(S)[:, None] if causal else jnp.arange(S) < key_lengths[:, None, None, None]
+    k, v = (jnp.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return jax.nn.softmax(jnp.where(keep, scores, -jnp.inf)) @ v
 
 
-def work(rng, dtype, B, H, T, D, mask):
+def work(rng, dtype, B, H, T, D, mask, KH=None, S=None):
     """Seven products of 2 D for each pair that the mask leaves: two forward, five backward.
 
-    T² pairs a head, T (T + 1) / 2 of them under a causal mask, T times a length between T/2 and T with lengths.
+    T S pairs a head, T (T + 1) / 2 of them under a causal mask, T times a length between S/2 and S with lengths.
     Forward reads q, k and v and writes o; backward reads these and do and writes dq, dk and dv.
     """
-    arrays = {name: rng.standard_normal((B, H, T, D), dtype) for name in ("q", "k", "v", "do")}
+    KH, S = KH or H, S or T
+    arrays = {name: rng.standard_normal((B, *shape, D), dtype) for name, shape in
+              {"q": (H, T), "k": (KH, S), "v": (KH, S), "do": (H, T)}.items()}  # fmt: skip
     causal, pairs = mask == "causal", B * T * (T + 1) // 2
     if not causal:
-        arrays["key_lengths"] = rng.integers(T // 2, T + 1, B)
+        arrays["key_lengths"] = rng.integers(S // 2, S + 1, B)
         pairs = T * int(np.sum(arrays["key_lengths"]))
-    label, bytes_ = f"B{B} H{H} T{T} D{D}, {mask}", 12 * B * H * T * D * dtype.itemsize
-    return Work(label, arrays, terms=max(T, D), bytes=bytes_, flops=14 * D * H * pairs, hyper={"causal": causal})
+    axes = f"B{B} H{H}" + f" KH{KH}" * (KH != H) + f" T{T}" + f" S{S}" * (S != T) + f" D{D}"
+    bytes_, flops = 6 * (arrays["q"].nbytes + arrays["k"].nbytes), 14 * D * H * pairs
+    return Work(f"{axes}, {mask}", arrays, terms=max(S, D), bytes=bytes_, flops=flops, hyper={"causal": causal})
 
 
 BENCHMARK = Benchmark(
@@ -56,8 +61,10 @@ BENCHMARK = Benchmark(
         (12, 6, 256, 64, "lengths"),
         (4, 8, 1024, 64, "causal"),
         (4, 8, 1024, 64, "lengths"),
+        (4, 8, 1024, 64, "causal", 2),
+        (4, 8, 1, 64, "lengths", 2, 1024),
     ),
-    quick=((2, 3, 5, 4, "causal"), (2, 3, 5, 4, "lengths")),
+    quick=((2, 3, 5, 4, "causal"), (2, 3, 5, 4, "lengths"), (2, 4, 5, 4, "causal", 2), (2, 4, 1, 4, "lengths", 2, 9)),
     bars={
         (12, 6, 256, 64, "causal"): {"best": 2.0},
         (4, 8, 1024, 64, "causal"): {"best": 1.7},

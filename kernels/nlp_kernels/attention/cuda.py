@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nlp_kernels.attention import decode
 from nlp_kernels.attention.problem import ascending, lengths, problem
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, empty, serves, span
@@ -21,13 +22,15 @@ SOURCE = Source(
 
 
 def supports(q, k, v, keep=None, key_lengths=None, **hyper):
-    if not serves(q):
+    if not serves(q) or q.itemsize < 4:  # bfloat16 has no kernel yet
         return False
     D = max(q.shape[3], v.shape[3])
     return D * q.itemsize**2 <= 4096 and _bytes(q, _head(D), 32, 4) <= shared_memory(q)
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
+    if decode.pays(q, k, v):
+        return decode.forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)
     (B, H, T, D), Dv = q.shape, v.shape[3]
     memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1))  # heads side by side: joining them is a view
     o = memory.transpose(0, 2, 1, 3)
