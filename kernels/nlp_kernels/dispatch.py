@@ -23,9 +23,9 @@ from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
 HOT_PATHS = tuple(sorted(path.parent.name for path in ROOT.glob("*/reference.py")))
-BACKENDS = ("tensor_cores", "cuda", "cublas", "packed", "cpu", "reference")  # in order of preference
+BACKENDS = ("hopper", "tensor_cores", "cuda", "cublas", "packed", "cpu", "reference")  # in order of preference
 NEED_NUMBA = ("cpu", "packed")
-SIMULATED = ("tensor_cores", "cuda")  # kernels of ours, which the simulator can run
+SIMULATED = ("hopper", "tensor_cores", "cuda")  # kernels of ours, which the simulator can run
 ON_GPU = (*SIMULATED, "cublas")
 
 _resolved: dict[str, dict[str, Any]] = {}  # hot path -> backend name -> module, in order of preference

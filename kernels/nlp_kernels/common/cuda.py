@@ -27,7 +27,8 @@ class Source:
     """The `cuda.cu` beside a launcher and the template instances it uses, with `T` for the type.
 
     Those in `clusters` are for devices whose blocks can share a row. `dtypes` are those that it is for, where they are
-    not what its arithmetic says; `oldest` is the compute capability that it needs.
+    not what its arithmetic says; `oldest` is the compute capability that it needs, or `only` the architecture that
+    alone has its instructions, as "sm_90a".
     """
 
     def __init__(
@@ -37,18 +38,21 @@ class Source:
         clusters: tuple[str, ...] = (),
         dtypes: tuple[str, ...] = (),
         oldest: int = 75,
+        only: str = "",
     ):
         self.path = Path(launcher).with_suffix(".cu")
-        self.instances, self.clusters, self.dtypes, self.oldest = instances, clusters, dtypes, oldest
+        self.instances, self.clusters, self.dtypes = instances, clusters, dtypes
+        self.oldest, self.only = oldest, only
 
     @property
     def code(self) -> str:
         return f'#line 1 "{self.path}"\n{self.path.read_text()}'
 
     def options(self, dtype: Any) -> tuple[str, ...]:
-        """What the compiler is told."""
+        """What the compiler is told; with CuPy's own -arch=sm_90 after that for sm_90a, NVRTC compiles for the latter."""
         wanted = ("-DNLP_BFLOAT16",) if str(dtype) == "bfloat16" else ()
-        return ("-std=c++17", f"-I{self.path.parent}", *wanted)
+        architecture = (f"-arch={self.only}",) if self.only else ()
+        return ("-std=c++17", f"-I{self.path.parent}", *wanted, *architecture)
 
     def names(self, dtype: Any, *, clusters: bool = True) -> tuple[str, ...]:
         """The name expressions for a dtype, as `softmax_forward<float, 32, 8, 4>`."""

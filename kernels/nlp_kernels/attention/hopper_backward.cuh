@@ -1,0 +1,192 @@
+// Attention's backward by Hopper's asynchronous units. README.md has the equations, pipeline.cuh the parts.
+//
+// No two blocks add to one number, so there are two walks, and they are one kernel: 128 rows stay, X and Y, tiles of 64
+// rows of the other kind pass by in pairs, x and y. OF_KEYS says which are which:
+//
+//            stay X Y   pass x y   scores X xᵀ   gradients Y yᵀ   of the rows that stay
+//   false    Q dO       K V        S             dP               dQ += dS K
+//   true     K V        Q dO       Sᵀ            dPᵀ              dK += dSᵀ Q, dV += P̃ᵀ dO
+//
+// The products left of += are a consumer's 64 rows by 64; they stay in registers and are the first factors of those to
+// the right of it. What a query needs besides, its ℓ and δ, passes by with Q and dO.
+#pragma once
+#include "pipeline.cuh"
+
+constexpr int PASSES = 64, PAIRS = 4;  // rows of a tile that passes by, pairs in the ring
+
+// {ℓ to the base 2, δ} of each query, by a warp; zeros beyond the last one, up to `padded`: dO is zero there too.
+template <typename T>
+__global__ void attention_rows(float* __restrict__ rows /* (B, H, padded, 2) */, const T* __restrict__ d_o,
+                               const T* __restrict__ o, const float* __restrict__ lse /* (B, H, T) */,
+                               const __grid_constant__ Problem<float> problem, int padded, long long N) {
+  for_rows<32>(N, [&](long long n) {
+    const int t = n % padded, head = n / padded, b = head / problem.H, h = head % problem.H;
+    float sum = 0;
+    if (const int d = 8 * (threadIdx.x % 32); t < problem.rows && d < problem.Dv) {
+      const T* x = d_o + b * problem.d_o[0] + h * problem.d_o[1] + t * problem.d_o[2] + d;
+      const T* y = o + b * problem.o[0] + h * problem.o[1] + t * problem.o[2] + d;
+      const auto of_x = *reinterpret_cast<const Vector<T, 8>*>(x), of_y = *reinterpret_cast<const Vector<T, 8>*>(y);
+#pragma unroll
+      for (int i = 0; i < 8; i++) sum += static_cast<float>(of_x.v[i]) * static_cast<float>(of_y.v[i]);
+    }
+    sum = warp_reduce<Sum>(sum);  // (14)
+    const bool there = t < problem.rows;
+    if (threadIdx.x % 32 == 0)
+      reinterpret_cast<float2*>(rows)[n] = {there ? lse[static_cast<long long>(head) * problem.rows + t] * log2_e : 0, sum};
+  });
+}
+
+// The tiles that a block walks over, the same for each of its heads of queries.
+struct Walk {
+  int first, count, heads;
+
+  template <bool OF_KEYS>
+  static __device__ __forceinline__ Walk of(const Head<float>& head, int row) {
+    const auto& p = head.problem;
+    if constexpr (OF_KEYS) {
+      const int first = p.causal ? max(0, row - p.keys + p.rows) / PASSES : 0;
+      return {first, row < head.length ? (p.rows + PASSES - 1) / PASSES - first : 0, p.group};
+    }
+    return {0, max(0, head.seen(min(row + stays, p.rows)) + PASSES - 1) / PASSES, 1};
+  }
+};
+
+template <int HEAD, bool OF_KEYS>
+struct Backward {
+  using Stays = Tile<stays, HEAD>;
+  using Passes = Tile<PASSES, HEAD>;
+  static constexpr int of_rows = PASSES * sizeof(float2);
+
+  unsigned char *x, *y;  // in shared memory: what stays
+  unsigned char* ring;   // (PAIRS, 2) tiles
+  float2* rows;          // (PAIRS, PASSES) of queries that pass by
+  Barriers<PAIRS>& barriers;
+
+  __device__ __forceinline__ Backward(unsigned char* shared, Barriers<PAIRS>& of_ring)
+      : x(shared),
+        y(x + Stays::bytes),
+        ring(y + Stays::bytes),
+        rows(reinterpret_cast<float2*>(ring + 2 * PAIRS * Passes::bytes)),
+        barriers(of_ring) {}
+
+  __device__ __forceinline__ void send(const ptx::TensorMap* stay_x, const ptx::TensorMap* stay_y,
+                                       const ptx::TensorMap* pass_x, const ptx::TensorMap* pass_y, const float* of_queries,
+                                       const Head<float>& head, int padded, int row, Walk walk) {
+    const int kv = head.h / head.problem.group;  // the head of keys and values
+    ptx::mbarrier_arrive_expect_tx(&barriers.stays, 2 * Stays::bytes);
+    Stays::load(x, stay_x, &barriers.stays, row, OF_KEYS ? kv : head.h, head.b);
+    Stays::load(y, stay_y, &barriers.stays, row, OF_KEYS ? kv : head.h, head.b);
+    Slot slot{0, 1};  // every slot is empty in the first round
+    for (int g = 0; g < walk.heads; g++)
+      for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) {
+        ptx::mbarrier* full = &barriers.full[slot.index];
+        const int first = (walk.first + i) * PASSES;
+        unsigned char* pair = ring + slot.index * 2 * Passes::bytes;
+        ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
+        ptx::mbarrier_arrive_expect_tx(full, 2 * Passes::bytes + (OF_KEYS ? of_rows : 0));
+        Passes::load(pair, pass_x, full, first, OF_KEYS ? head.h + g : kv, head.b);
+        Passes::load(pair + Passes::bytes, pass_y, full, first, OF_KEYS ? head.h + g : kv, head.b);
+        if constexpr (OF_KEYS)
+          ptx::bulk_load(rows + slot.index * PASSES, of_queries + 2 * (static_cast<long long>(head.head + g) * padded + first),
+                         of_rows, full);
+      }
+  }
+
+  // One tile, of this consumer's rows first …: `own_x`, `own_y` are theirs, `of_query(i)` has number i's ℓ and δ.
+  template <typename F>
+  __device__ __forceinline__ void step(float (&dx)[HEAD / 2], float (&dy)[HEAD / 2], const unsigned char* own_x,
+                                       const unsigned char* own_y, Slot slot, Head<float>& head, int first, int passing,
+                                       F of_query) const {
+    const unsigned char *pair = ring + slot.index * 2 * Passes::bytes, *pair_y = pair + Passes::bytes;
+    const auto query = [&](int i) { return OF_KEYS ? passing + column_of(i) : first + row_of(i); };
+    const auto key = [&](int i) { return OF_KEYS ? first + row_of(i) : passing + column_of(i); };
+    const float scale = head.problem.scale * log2_e;
+    float s[PASSES / 2], dp[PASSES / 2];
+    unsigned weights[PASSES / 16][4], gradients[PASSES / 16][4];
+
+    ptx::mbarrier_wait(&barriers.full[slot.index], slot.parity);
+    ptx::wgmma_fence();
+    scores<PASSES, HEAD>(s, own_x, pair);
+    ptx::wgmma_commit();
+    scores<PASSES, HEAD>(dp, own_y, pair_y);
+    ptx::wgmma_commit();
+    // while they multiply: which weights there are, and which are kept
+    const bool edge = (OF_KEYS ? first : passing) + 64 > head.seen((OF_KEYS ? passing : first) + 1);
+    unsigned there = ~0u, kept = ~0u;
+    if (head.allowed.keep || edge) there = bits([&](int i) { return head.allowed(query(i), key(i)); });  // (3)
+    if (head.problem.drop_below) kept = bits([&](int i) { return head.dropout(query(i), key(i)) != 0; });
+    const auto factor = [&](int i) { return kept >> i & 1 ? head.problem.kept_scale : 0; };  // (9)
+    ptx::wgmma_wait<1>();
+    ptx::wgmma_registers(s);
+#pragma unroll
+    for (int i = 0; i < PASSES / 2; i++)
+      s[i] = there >> i & 1 ? exp2f(s[i] * scale - of_query(i).x) : 0;  // (1) (11)
+    ptx::wgmma_wait<0>();
+    ptx::wgmma_registers(dp);
+#pragma unroll
+    for (int i = 0; i < PASSES / 2; i++) {
+      dp[i] = s[i] * (dp[i] * factor(i) - of_query(i).y);  // (13) (15)
+      s[i] *= factor(i);
+    }
+    round_weights(gradients, dp);
+    ptx::wgmma_registers(dx), ptx::wgmma_registers(gradients);
+    if constexpr (OF_KEYS) {
+      round_weights(weights, s);
+      ptx::wgmma_registers(dy), ptx::wgmma_registers(weights);
+    }
+    ptx::wgmma_fence();
+    add_weighted<PASSES, HEAD>(dx, gradients, pair);                            // (16) (17)
+    if constexpr (OF_KEYS) add_weighted<PASSES, HEAD>(dy, weights, pair_y);  // (12)
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<0>();
+    ptx::wgmma_registers(dx);
+    if constexpr (OF_KEYS) ptx::wgmma_registers(dy);
+  }
+};
+
+template <int HEAD, bool OF_KEYS>
+__global__ void __launch_bounds__(128 + 128 * consumers, 1)
+    attention_backward(const __grid_constant__ ptx::TensorMap dx, const __grid_constant__ ptx::TensorMap dy,
+                       const __grid_constant__ ptx::TensorMap stay_x, const __grid_constant__ ptx::TensorMap stay_y,
+                       const __grid_constant__ ptx::TensorMap pass_x, const __grid_constant__ ptx::TensorMap pass_y,
+                       const float* __restrict__ of_queries /* (B, H, padded, 2) */, const bool* keep,
+                       const int* lengths /* (B,) */, const __grid_constant__ Problem<float> problem, int padded) {
+  extern __shared__ __align__(1024) unsigned char shared[];
+  __shared__ Barriers<PAIRS> barriers;
+  if (threadIdx.x == 0) barriers.init();
+  __syncthreads();
+  Backward<HEAD, OF_KEYS> block(shared, barriers);
+  const int row = (OF_KEYS ? blockIdx.y : gridDim.y - 1 - blockIdx.y) * stays;  // the longest walks first
+  const int of_all = blockIdx.x * (OF_KEYS ? problem.group : 1);                // the first head of queries
+  Head<float> head(problem, of_all, keep, lengths);
+  const Walk walk = Walk::of<OF_KEYS>(head, row);
+  if (threadIdx.x < 128) {
+    ptx::setmaxnreg_dec<24>();
+    if (threadIdx.x == 0 && walk.count)
+      block.send(&stay_x, &stay_y, &pass_x, &pass_y, of_queries, head, padded, row, walk);
+    return;
+  }
+  ptx::setmaxnreg_inc<240>();
+  const int consumer = threadIdx.x / 128 - 1, first = row + 64 * consumer;
+  unsigned char *own_x = block.x + consumer * 64 * 128, *own_y = block.y + consumer * 64 * 128;
+  float of_dx[HEAD / 2] = {}, of_dy[HEAD / 2] = {};
+  float2 own[2];  // of the two queries that stay
+  if constexpr (!OF_KEYS)
+    for (int r = 0; r < 2; r++)
+      own[r] = reinterpret_cast<const float2*>(of_queries)[static_cast<long long>(of_all) * padded + first + row_of(2 * r)];
+  if (walk.count) ptx::mbarrier_wait(&barriers.stays, 0);
+  Slot slot{0, 0};
+  for (int g = 0; g < walk.heads; g++) {
+    Head<float> of_tiles(problem, of_all + g, keep, lengths);
+    for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) {
+      const float2* passing = block.rows + slot.index * PASSES;
+      block.step(of_dx, of_dy, own_x, own_y, slot, of_tiles, first, (walk.first + i) * PASSES,
+                 [&](int i) { return OF_KEYS ? passing[column_of(i)] : own[i / 2 % 2]; });
+      barriers.release(slot);
+    }
+  }
+  const int h = OF_KEYS ? head.h / problem.group : head.h, barrier = 1 + consumer;
+  const float scaled[2] = {problem.scale, problem.scale}, as_is[2] = {1, 1};
+  store<HEAD>(&dx, own_x, of_dx, scaled, first, h, head.b, barrier);
+  if constexpr (OF_KEYS) store<HEAD>(&dy, own_y, of_dy, as_is, first, h, head.b, barrier);
+}
