@@ -62,7 +62,7 @@ def version() -> str:
 def compile_source(
     code: str, options: tuple[str, ...], names: tuple[str, ...], architecture: str, *, disassemble: bool = False
 ) -> dict[str, Usage]:
-    """Name expression -> usage; raises AssertionError with the compiler's words where it does not compile."""
+    """Name expression -> usage; raises AssertionError with the compiler's words where it does not, or complains."""
     nvrtc, program = library(), ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"cuda.cu", 0, None, None)
     try:
@@ -73,6 +73,7 @@ def compile_source(
         status = nvrtc.nvrtcCompileProgram(program, len(given), (ctypes.c_char_p * len(given))(*given))
         log = _log(nvrtc, program)
         assert status == 0, f"{architecture}: {nvrtc.nvrtcGetErrorString(status).decode()}\n{log}"
+        assert "(C75" not in log, f"{architecture}: {log}"  # waits added for wgmma, setmaxnreg left out, …
         instructions = _instructions(_cubin(nvrtc, program)) if disassemble else {}
         usages = _usages(log, instructions)
         return {name: usages[_lowered(nvrtc, program, name)] for name in names}

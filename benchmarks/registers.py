@@ -51,8 +51,11 @@ def dtypes(hot_path: str) -> tuple[str, ...]:
 
 
 def architectures(hot_path: str) -> tuple[str, ...]:
-    """Those that a source can be compiled for."""
-    return tuple(name for name in ARCHITECTURES if int(name[3:]) >= source(hot_path).oldest)
+    """Those that a source can be compiled for; one that is for sm_90a says so itself, also where sm_90 is asked for."""
+    found = source(hot_path)
+    return tuple(
+        name for name in ARCHITECTURES if (found.only or name).startswith(name) and int(name[3:]) >= found.oldest
+    )
 
 
 def compiled(hot_path: str, dtype: str, architecture: str, *, disassemble: bool = False) -> dict[str, Usage]:
@@ -88,7 +91,8 @@ def table(hot_path: str) -> str:
                 rows.setdefault(readable(name), {})[architecture] = usage.registers
     command = f"python -m benchmarks.registers {hot_path}"
     columns, rule = " | ".join(ARCHITECTURES), "|".join("---:" for _ in ARCHITECTURES)
-    lacks = "there are no such tensor cores" if source(hot_path).oldest > 75 else "blocks cannot share a row"
+    found = source(hot_path)
+    lacks = "there are no such tensor cores" if found.only or found.oldest > 75 else "blocks cannot share a row"
     heading = HEADING.format(
         hot_path=hot_path, version=version(), lacks=lacks, command=command, columns=columns, rule=rule,
         digest=digest(hot_path),

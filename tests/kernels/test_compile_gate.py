@@ -5,6 +5,7 @@ import itertools
 import re
 
 import pytest
+from nlp_kernels.dispatch import ROOT
 
 from benchmarks import nvrtc, registers
 from benchmarks.nvrtc import NotThereError, Usage, compile_source
@@ -24,7 +25,8 @@ def to_compile():
         some = [(dtypes[-1], architectures[0]), (dtypes[0], "sm_90")]
         table = registers.written(hot_path)
         up_to_date = (table.version, table.digest) == (VERSION, registers.digest(hot_path))
-        yield from ((hot_path, *which) for which in (some if up_to_date else itertools.product(dtypes, architectures)))
+        every = some if up_to_date else itertools.product(dtypes, architectures)
+        yield from ((hot_path, *which) for which in dict.fromkeys(every))
 
 
 @pytest.mark.parametrize("hot_path", registers.hot_paths())
@@ -36,21 +38,31 @@ def test_the_table_is_of_the_source_as_it_is(hot_path):
 
 @pytest.mark.parametrize(("hot_path", "dtype", "architecture"), list(to_compile()))
 def test_it_compiles_without_spills_or_stack(hot_path, dtype, architecture):
-    usages = registers.compiled(hot_path, dtype, architecture, disassemble=_looked_into(dtype, architecture))
+    usages = registers.compiled(hot_path, dtype, architecture, disassemble=_looked_into(hot_path, dtype, architecture))
     assert not {name: usage for name, usage in usages.items() if usage.stack or usage.spills}, "spills, or a stack"
     table = registers.written(hot_path)
     if table.version == VERSION:
         found = {(registers.readable(name), architecture): usage.registers for name, usage in usages.items()}
         wanted = {key: table.registers.get(key) for key in found}
         assert found == wanted, f"not what the table says: run python -m benchmarks.registers {hot_path}"
-    if _looked_into(dtype, architecture):
+    if _looked_into(hot_path, dtype, architecture):
         for name, usage in usages.items():
             assert_fast_memory(registers.readable(name), usage)
 
 
-def _looked_into(dtype, architecture):
+def _looked_into(hot_path, dtype, architecture):
     """Disassembled, which takes a third of the compiler's time."""
-    return (dtype, architecture) == ("float32", "sm_90")
+    return (dtype, architecture) == (registers.dtypes(hot_path)[0], "sm_90")
+
+
+# what kernels of these names must have
+WANTED = {
+    "product": ("LDGSTS.E.BYPASS.128", "LDSM.16.M", "HMMA.16816.F32.BF16"),
+    "multiply": ("HGMMA.64x", "UTMALDG.2D", "UTMALDG.2D.MULTICAST", "UTMASTG.2D", "STSM.16.M", "USETMAXREG"),
+    "hopper_forward": ("HGMMA.64x", "UTMALDG.4D", "UTMASTG.4D", "STSM.16.M", "USETMAXREG"),
+    "hopper_backward": ("HGMMA.64x", "UTMALDG.4D", "UTMASTG.4D", "STSM.16.M", "USETMAXREG"),
+    "hopper_rows": ("LDG.E.128",),
+}
 
 
 def assert_fast_memory(name, usage):
@@ -60,9 +72,8 @@ def assert_fast_memory(name, usage):
     assert any(i.startswith(("LDG", "STG")) for i in usage.instructions), f"{name} touches no memory"
     if re.search(r", 4>$", name):
         assert any(i.startswith("LDG.E.128") for i in usage.instructions), f"{name} has no LDG.E.128"
-    if name.startswith("product<"):
-        for wanted in ("LDGSTS.E.BYPASS.128", "LDSM.16.M", "HMMA.16816.F32.BF16"):
-            assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
+    for wanted in WANTED.get(name.partition("<")[0], ()):
+        assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
 
 
 def test_spills_and_errors_are_seen():
@@ -83,6 +94,28 @@ def test_spills_and_errors_are_seen():
         assert_fast_memory("kernel", usage)
     with pytest.raises(AssertionError, match=r'sm_90: .*COMPILATION\n.*"z" is undefined'):
         compile_source('extern "C" __global__ void kernel(int* y) { *y = z; }', (), ("kernel",), "sm_90")
+
+
+WGMMA = """#include "wgmma.cuh"
+extern "C" __global__ void kernel(float* y, unsigned long long a, unsigned long long b) {
+  float d[4] = {1, 2, 3, 4};
+  ptx::wgmma_fence();
+  ptx::wgmma(d, a, b);
+  // here
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+  for (int i = 0; i < 4; i++) y[threadIdx.x * 4 + i] = d[i];
+}"""
+
+
+def test_products_that_the_compiler_does_not_leave_alone_are_seen():
+    options = ("-std=c++17", f"-I{ROOT / 'common'}", "-arch=sm_90a")
+    usage = compile_source(WGMMA, options, ("kernel",), "sm_90", disassemble=True)["kernel"]
+    assert any(i.startswith("HGMMA.64x8x16.F32.BF16") for i in usage.instructions)
+    with pytest.raises(AssertionError, match=r"wgmma\.wait_group is injected"):
+        compile_source(WGMMA.replace("// here", "d[0] += y[0];"), options, ("kernel",), "sm_90")
+    with pytest.raises(AssertionError, match=r"multiply<float> has no UTMALDG\.2D"):
+        assert_fast_memory("multiply<float>", usage)
 
 
 def test_narrow_accesses_are_seen():

@@ -1,4 +1,4 @@
-"""Attention by Hopper's asynchronous units, in the simulator: ragged tiles, masks, dropout, shared heads, in any order."""
+"""Attention for Hopper, in the simulator: ragged tiles, masks, dropout, shared heads; PyTorch's errors as the bar."""
 
 import numpy as np
 import pytest
@@ -33,21 +33,27 @@ def masked(T, S, share=0.5):
     return keep
 
 
-def assert_right(ours, q, k, v, do, keep, lengths, hyper):
-    """o, lse, dq, dk, dv: numbers of bfloat16 are 2^-8 of themselves off, sums are of float32.
+def assert_right(ours, *given):
+    """o, lse, dq, dk, dv."""
+    assert_forward(*ours[:2], *given)
+    assert_backward(ours[2:], *given)
 
-    Rounded are the weights, dS, the results, and o, which δ is computed from.
-    """
-    o, lse, *gradients = ours
+
+def assert_forward(o, lse, q, k, v, do, keep, lengths, hyper):
+    """Weights and o are rounded to bfloat16, 2^-8 of themselves; sums are of float32."""
+    q, k, v = wide(q, k, v)
+    right, (_, exact) = reference.forward(q, k, v, keep, lengths, **hyper)
+    assert_within(o, right, reference.forward(q, k, abs(v), keep, lengths, **hyper)[0], "o")
+    assert np.abs(lse - exact).max() <= 2.0**-18 * max(1, np.abs(exact).max()), "lse is wrong"
+
+
+def assert_backward(gradients, q, k, v, do, keep, lengths, hyper):
+    """Rounded are weights, dS, results, and o, of which δ is computed."""
     (B, KH, S, _), group = k.shape, q.shape[1] // k.shape[1]
-    wq, wk, wv = wide(q, k, v)
-    right, saved = reference.forward(wq, wk, wv, keep, lengths, **hyper)
-    assert_within(o, right, reference.forward(wq, wk, abs(wv), keep, lengths, **hyper)[0], "o")
-    assert np.abs(lse - saved[1]).max() <= 2.0**-18 * max(1, np.abs(saved[1]).max()), "lse is wrong"
-    exact = reference.backward(do.astype(np.float64), wq, wk, wv, keep, lengths, saved, **hyper)
-    shared = (exact[0], *(x.reshape(B, KH, group, S, -1).sum(axis=2) for x in exact[1:]))
-    for x, y, name in zip(gradients, shared, ("dq", "dk", "dv"), strict=True):
-        assert_within(x, y, np.abs(y).max(), name)
+    dq, *of_each = reference.backward(do.astype(np.float64), *wide(q, k, v), keep, lengths, **hyper)
+    dk, dv = (x.reshape(B, KH, group, S, -1).sum(axis=2) for x in of_each)
+    for x, right, name in zip(gradients, (dq, dk, dv), ("dq", "dk", "dv"), strict=True):
+        assert_within(x, right, np.abs(right).max(), name)
 
 
 def assert_within(x, right, terms, name):

@@ -52,6 +52,13 @@ def test_the_driver_is_asked_innermost_first(driver):
     assert described.tobytes() == bytes([7] * 128)
 
 
+@pytest.mark.parametrize("x", [np.zeros((9, 39), np.float32)[:1, :36], np.zeros((9, 36), np.float32)[:1][::-1]])
+def test_an_axis_of_one_has_any_stride(driver, x):
+    tensor_map(OnGPU(x), (8, 32))
+    assert driver.calls[0]["strides"] == [144]
+    assert memory(tensor_map(x, (8, 32))).nbytes == x.nbytes
+
+
 def test_the_driver_is_asked_once_for_each_array_and_tile(driver):
     x = OnGPU(np.zeros((8, 64), np.float32))
     for box in ((8, 32), (8, 32), (4, 32)):

@@ -21,10 +21,9 @@ struct Rows {
 #pragma unroll
       for (int i = 0; i < KEYS / 2; i++)
         if (i / 2 % 2 == r) top = Max::of(top, s[i]);
-      top = Max::of(top, __shfl_xor_sync(all_lanes, top, 1));
-      top = Max::of(top, __shfl_xor_sync(all_lanes, top, 2));                // (4)
-      const float shift = top == -infinity<float>() ? 0 : top * scale;       // a row that has seen no key
-      shrink[r] = exp2f(m[r] * scale - shift);                               // 0 in the first tile
+      top = across<Max>(top);                                           // (4)
+      const float shift = top == -infinity<float>() ? 0 : top * scale;  // a row that has seen no key
+      shrink[r] = exp2f(m[r] * scale - shift);                          // 0 in the first tile
       m[r] = top;
       z[r] *= shrink[r];
 #pragma unroll
@@ -87,82 +86,96 @@ __device__ __forceinline__ void send_tiles(const ptx::TensorMap* map_q, const pt
   send(map_v, tiles - 1);
 }
 
-// The sums of (10) over all tiles; `of_q` and `first` are this consumer's.
+// A consumer, with 64 queries from `first` on.
 template <int HEAD>
-__device__ __forceinline__ void attend(float (&sum)[HEAD / 2], Rows& rows, const unsigned char* of_q,
-                                       const unsigned char* ring, Barriers<STAGES>& barriers, Head<float>& head,
-                                       int first, int tiles) {
-  const int consumer = threadIdx.x / 128 - 1;
-  const float scale = head.problem.scale * log2_e;
-  auto tile_in = [&](Slot slot) { return ring + slot.index * Tile<KEYS, HEAD>::bytes; };
-  auto wait_for = [&](Slot slot) { ptx::mbarrier_wait(&barriers.full[slot.index], slot.parity); };
-  // Barriers 1 and 2: whose turn it is. The second consumer gives the first its first turn, and not one too many.
-  auto take_turn = [&] { ptx::barrier_sync(1 + consumer, 128 * consumers); };
-  auto pass_turn = [&](bool another) {
-    if (consumer == 0 || another) ptx::barrier_arrive(2 - consumer, 128 * consumers);
-  };
-  float s[KEYS / 2];
-  unsigned weights[KEYS / 16][4];
+struct Consumer {
+  const unsigned char *of_q, *ring;  // in shared memory: this consumer's rows of Q, the tiles
+  Barriers<STAGES>& barriers;
+  Head<float>& head;
+  const int first, tiles;
   Slot slot{0, 0};
+  Rows rows;
+  float sum[HEAD / 2] = {}, s[KEYS / 2];
+  unsigned weights[KEYS / 16][4];
 
-  if (consumer == 1) ptx::barrier_arrive(1, 128 * consumers);
-  ptx::mbarrier_wait(&barriers.stays, 0);
-  wait_for(slot);
-  take_turn();
-  ptx::wgmma_fence();
-  scores<KEYS, HEAD>(s, of_q, tile_in(slot));
-  ptx::wgmma_commit();
-  pass_turn(tiles > 1);
-  ptx::wgmma_wait<0>();
-  ptx::wgmma_registers(s);
-  barriers.release(slot);
-  slot.next(STAGES);
-  hide(s, first, 0, head);
-  rows.next(s, scale);
-  drop(s, first, 0, head);
-  round_weights(weights, s);
+  __device__ __forceinline__ Consumer(const unsigned char* q, const unsigned char* of_tiles, Barriers<STAGES>& of_ring,
+                                      Head<float>& of_block, int t, int n)
+      : of_q(q), ring(of_tiles), barriers(of_ring), head(of_block), first(t), tiles(n) {}
 
-  for (int tile = 1; tile < tiles; tile++) {
-    Slot of_v = slot;
-    of_v.next(STAGES);
-    wait_for(slot);
+  __device__ __forceinline__ const unsigned char* tile_in(Slot where) const {
+    return ring + where.index * Tile<KEYS, HEAD>::bytes;
+  }
+  // Barriers 1 and 2 say whose turn it is. The second consumer gives the first its first turn, and not one too many.
+  __device__ __forceinline__ static int number() { return threadIdx.x / 128 - 1; }
+  __device__ __forceinline__ void take_turn() const { ptx::barrier_sync(1 + number(), 128 * consumers); }
+  __device__ __forceinline__ void pass_turn(bool another) const {
+    if (number() == 0 || another) ptx::barrier_arrive(2 - number(), 128 * consumers);
+  }
+
+  __device__ __forceinline__ void begin_scores() {
+    barriers.wait_for(slot);
     take_turn();
-    ptx::wgmma_registers(sum), ptx::wgmma_registers(weights);
     ptx::wgmma_fence();
     scores<KEYS, HEAD>(s, of_q, tile_in(slot));
     ptx::wgmma_commit();
-    wait_for(of_v);
+  }
+  __device__ __forceinline__ void begin_values(Slot of_v) {
+    barriers.wait_for(of_v);
     ptx::wgmma_fence();
     add_weighted<KEYS, HEAD>(sum, weights, tile_in(of_v));  // (10)
     ptx::wgmma_commit();
-    pass_turn(tile + 1 < tiles);
-    ptx::wgmma_wait<1>();
-    ptx::wgmma_registers(s);
-    barriers.release(slot);
+  }
+  __device__ __forceinline__ void to_exponentials(int tile) {
     hide(s, first, tile * KEYS, head);
-    rows.next(s, scale);
-    ptx::wgmma_wait<0>();
-    ptx::wgmma_registers(sum);
-    barriers.release(of_v);
-    slot = of_v;
-    slot.next(STAGES);
-#pragma unroll
-    for (int i = 0; i < HEAD / 2; i++) sum[i] *= rows.shrink[i / 2 % 2];
+    rows.next(s, head.problem.scale * log2_e);
+  }
+  __device__ __forceinline__ void to_weights(int tile) {
     drop(s, first, tile * KEYS, head);
     round_weights(weights, s);
+    ptx::wgmma_registers(sum), ptx::wgmma_registers(weights);
   }
-  wait_for(slot);
-  ptx::wgmma_registers(sum), ptx::wgmma_registers(weights);
-  ptx::wgmma_fence();
-  add_weighted<KEYS, HEAD>(sum, weights, tile_in(slot));
-  ptx::wgmma_commit();
-  ptx::wgmma_wait<0>();
-  ptx::wgmma_registers(sum);
-}
+
+  // The sums of (10), relative to each row's maximum, over all tiles.
+  __device__ __forceinline__ void attend() {
+    if (number() == 1) ptx::barrier_arrive(1, 128 * consumers);
+    ptx::mbarrier_wait(&barriers.stays, 0);
+    begin_scores();
+    pass_turn(tiles > 1);
+    ptx::wgmma_wait<0>();
+    ptx::wgmma_registers(s);
+    barriers.release(slot);
+    slot.next(STAGES);
+    to_exponentials(0);
+    to_weights(0);
+    for (int tile = 1; tile < tiles; tile++) {
+      Slot of_v = slot;
+      of_v.next(STAGES);
+      begin_scores();
+      begin_values(of_v);
+      pass_turn(tile + 1 < tiles);
+      ptx::wgmma_wait<1>();
+      ptx::wgmma_registers(s);
+      barriers.release(slot);
+      to_exponentials(tile);
+      ptx::wgmma_wait<0>();
+      ptx::wgmma_registers(sum);
+      barriers.release(of_v);
+      slot = of_v;
+      slot.next(STAGES);
+#pragma unroll
+      for (int i = 0; i < HEAD / 2; i++) sum[i] *= rows.shrink[i / 2 % 2];
+      to_weights(tile);
+    }
+    begin_values(slot);
+    ptx::wgmma_wait<0>();
+    ptx::wgmma_registers(sum);
+  }
+};
 
 template <int HEAD>
 __global__ void __launch_bounds__(128 + 128 * consumers, 1)
-    attention_forward(const __grid_constant__ ptx::TensorMap o /* (B, H, T, Dv) */, float* __restrict__ lse /* (B, H, T) */,
+    hopper_forward(const __grid_constant__ ptx::TensorMap o /* (B, H, T, Dv) */,
+                      float* __restrict__ lse /* (B, H, T) */,
                       const __grid_constant__ ptx::TensorMap q /* (B, H, T, D) */,
                       const __grid_constant__ ptx::TensorMap k /* (B, KH, S, D) */,
                       const __grid_constant__ ptx::TensorMap v /* (B, KH, S, Dv) */, const bool* keep,
@@ -181,20 +194,18 @@ __global__ void __launch_bounds__(128 + 128 * consumers, 1)
     return;
   }
   ptx::setmaxnreg_inc<240>();
-  const int consumer = threadIdx.x / 128 - 1, first = t0 + 64 * consumer;
-  unsigned char* own = of_q + consumer * 64 * 128;
-  float sum[HEAD / 2] = {}, factor[2];
-  Rows rows;
-  if (tiles) attend<HEAD>(sum, rows, own, ring, barriers, head, first, tiles);
+  const int number = threadIdx.x / 128 - 1, first = t0 + 64 * number;
+  unsigned char* own = of_q + number * 64 * 128;
+  Consumer<HEAD> consumer(own, ring, barriers, head, first, tiles);
+  if (tiles) consumer.attend();
+  float factor[2];
 #pragma unroll
   for (int r = 0; r < 2; r++) {
-    float z = rows.z[r];
-    z += __shfl_xor_sync(all_lanes, z, 1);
-    z += __shfl_xor_sync(all_lanes, z, 2);
+    const float z = across<Sum>(consumer.rows.z[r]);
     factor[r] = z == 0 ? 0 : 1 / z;  // (7)
     const int t = first + row_of(2 * r);
     if (threadIdx.x % 4 == 0 && t < problem.rows)
-      lse[head.first_row + t] = z == 0 ? 0 : rows.m[r] * problem.scale + log(z);  // (8)
+      lse[head.first_row + t] = z == 0 ? 0 : consumer.rows.m[r] * problem.scale + log(z);  // (8)
   }
-  store<HEAD>(&o, own, sum, factor, first, head.h, head.b, 1 + consumers + consumer);
+  store<HEAD>(&o, own, consumer.sum, factor, first, head.h, head.b, 3 + number);
 }

@@ -9,15 +9,15 @@ from nlp_kernels.common.gpu import blocks, capability
 from nlp_kernels.common.tensor_map import tensor_map
 
 HEADS = 64, 128  # what a row of Q, K or V is padded to
-STAYS, KEYS, PASSES, OUT = 128, 128, 64, 64  # rows of tiles: pipeline.cuh, hopper.cu, hopper_backward.cuh; that go out
+STAYS, KEYS, PASSES, OUT = 128, 128, 64, 64  # rows of tiles, as the kernels have them; those that go out
 STAGES = 4  # of either ring
 THREADS = 384
 
 SOURCE = Source(
     __file__,
-    *(f"attention_forward<{head}>" for head in HEADS),
-    *(f"attention_backward<{head}, {of_keys}>" for head in HEADS for of_keys in ("false", "true")),
-    "attention_rows<T>",
+    *(f"hopper_forward<{head}>" for head in HEADS),
+    *(f"hopper_backward<{head}, {of_keys}>" for head in HEADS for of_keys in ("false", "true")),
+    "hopper_rows<T>",
     dtypes=("bfloat16",),
     only="sm_90a",
 )
@@ -37,7 +37,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o)
     head, read = _head(q, v), (_tiles(q, STAYS), _tiles(k, KEYS), _tiles(v, KEYS))
     arguments = _tiles(o, OUT), lse, *read, keep, lengths(key_lengths), asked
-    _launch(f"attention_forward<{head}>", q, (B * H, -(-T // STAYS)), (STAYS + STAGES * KEYS) * head * 2, arguments)
+    _launch(f"hopper_forward<{head}>", q, (B * H, -(-T // STAYS)), (STAYS + STAGES * KEYS) * head * 2, arguments)
     return o, (o, lse)
 
 
@@ -55,7 +55,7 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     for of_keys, written, stay, passing in ("false", (dq, dq), (q, do), (k, v)), ("true", (dk, dv), (k, v), (q, do)):
         grid = B * stay[0].shape[1], -(-stay[0].shape[2] // STAYS)
         maps = [_tiles(x, rows) for rows, xs in ((OUT, written), (STAYS, stay), (PASSES, passing)) for x in xs]
-        _launch(f"attention_backward<{head}, {of_keys}>", q, grid, shared, (*maps, *given))
+        _launch(f"hopper_backward<{head}, {of_keys}>", q, grid, shared, (*maps, *given))
     return dq, dk, dv
 
 
@@ -65,7 +65,7 @@ def _of_queries(do, o, lse, asked):
     padded = -(-T // STAYS) * STAYS
     pairs = empty(do, (B, H, padded, 2), np.float32)
     arguments = pairs, span(do), span(o), contiguous(lse), asked, np.int32(padded), np.int64(B * H * padded)
-    SOURCE.kernel("attention_rows<T>", do)((blocks(do, B * H * padded // 4),), (128,), arguments)
+    SOURCE.kernel("hopper_rows<T>", do)((blocks(do, B * H * padded // 4),), (128,), arguments)
     return pairs
 
 
@@ -75,8 +75,8 @@ def _head(q, v):
 
 def readable(x):
     """The array itself, or a copy where the copy engine cannot read it."""
-    readable = address(x) % 16 == 0 and all(stride > 0 and stride % 16 == 0 for stride in x.strides[:3])
-    return x if readable else contiguous(x.copy())
+    steps = [stride for n, stride in zip(x.shape[:3], x.strides, strict=False) if n > 1]
+    return x if address(x) % 16 == 0 and all(s > 0 and s % 16 == 0 for s in steps) else contiguous(x.copy())
 
 
 def _tiles(x, rows):

@@ -16,7 +16,7 @@ constexpr int PASSES = 64, PAIRS = 4;  // rows of a tile that passes by, pairs i
 
 // {ℓ to the base 2, δ} of each query, by a warp; zeros beyond the last one, up to `padded`: dO is zero there too.
 template <typename T>
-__global__ void attention_rows(float* __restrict__ rows /* (B, H, padded, 2) */, const T* __restrict__ d_o,
+__global__ void hopper_rows(float* __restrict__ rows /* (B, H, padded, 2) */, const T* __restrict__ d_o,
                                const T* __restrict__ o, const float* __restrict__ lse /* (B, H, T) */,
                                const __grid_constant__ Problem<float> problem, int padded, long long N) {
   for_rows<32>(N, [&](long long n) {
@@ -30,9 +30,10 @@ __global__ void attention_rows(float* __restrict__ rows /* (B, H, padded, 2) */,
       for (int i = 0; i < 8; i++) sum += static_cast<float>(of_x.v[i]) * static_cast<float>(of_y.v[i]);
     }
     sum = warp_reduce<Sum>(sum);  // (14)
-    const bool there = t < problem.rows;
-    if (threadIdx.x % 32 == 0)
-      reinterpret_cast<float2*>(rows)[n] = {there ? lse[static_cast<long long>(head) * problem.rows + t] * log2_e : 0, sum};
+    if (threadIdx.x % 32 == 0) {
+      const float l = t < problem.rows ? lse[static_cast<long long>(head) * problem.rows + t] : 0;
+      reinterpret_cast<float2*>(rows)[n] = {l * log2_e, sum};
+    }
   });
 }
 
@@ -51,71 +52,79 @@ struct Walk {
   }
 };
 
-template <int HEAD, bool OF_KEYS>
-struct Backward {
-  using Stays = Tile<stays, HEAD>;
-  using Passes = Tile<PASSES, HEAD>;
-  static constexpr int of_rows = PASSES * sizeof(float2);
-
-  unsigned char *x, *y;  // in shared memory: what stays
-  unsigned char* ring;   // (PAIRS, 2) tiles
-  float2* rows;          // (PAIRS, PASSES) of queries that pass by
+// What lies in a block's shared memory: the tiles that stay, PAIRS pairs that pass, each with ℓ and δ of its queries.
+template <int HEAD>
+struct Shared {
+  static constexpr int pair = 2 * Tile<PASSES, HEAD>::bytes, of_rows = PASSES * sizeof(float2);
+  unsigned char *x, *y, *ring;
   Barriers<PAIRS>& barriers;
 
-  __device__ __forceinline__ Backward(unsigned char* shared, Barriers<PAIRS>& of_ring)
-      : x(shared),
-        y(x + Stays::bytes),
-        ring(y + Stays::bytes),
-        rows(reinterpret_cast<float2*>(ring + 2 * PAIRS * Passes::bytes)),
-        barriers(of_ring) {}
+  __device__ __forceinline__ Shared(unsigned char* shared, Barriers<PAIRS>& of_ring)
+      : x(shared), y(x + Tile<stays, HEAD>::bytes), ring(y + Tile<stays, HEAD>::bytes), barriers(of_ring) {}
+  __device__ __forceinline__ unsigned char* pair_in(Slot slot) const { return ring + slot.index * pair; }
+  __device__ __forceinline__ float2* rows_in(Slot slot) const {
+    return reinterpret_cast<float2*>(ring + PAIRS * pair + slot.index * of_rows);
+  }
+};
 
-  __device__ __forceinline__ void send(const ptx::TensorMap* stay_x, const ptx::TensorMap* stay_y,
-                                       const ptx::TensorMap* pass_x, const ptx::TensorMap* pass_y, const float* of_queries,
-                                       const Head<float>& head, int padded, int row, Walk walk) {
-    const int kv = head.h / head.problem.group;  // the head of keys and values
-    ptx::mbarrier_arrive_expect_tx(&barriers.stays, 2 * Stays::bytes);
-    Stays::load(x, stay_x, &barriers.stays, row, OF_KEYS ? kv : head.h, head.b);
-    Stays::load(y, stay_y, &barriers.stays, row, OF_KEYS ? kv : head.h, head.b);
-    Slot slot{0, 1};  // every slot is empty in the first round
-    for (int g = 0; g < walk.heads; g++)
-      for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) {
-        ptx::mbarrier* full = &barriers.full[slot.index];
-        const int first = (walk.first + i) * PASSES;
-        unsigned char* pair = ring + slot.index * 2 * Passes::bytes;
-        ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
-        ptx::mbarrier_arrive_expect_tx(full, 2 * Passes::bytes + (OF_KEYS ? of_rows : 0));
-        Passes::load(pair, pass_x, full, first, OF_KEYS ? head.h + g : kv, head.b);
-        Passes::load(pair + Passes::bytes, pass_y, full, first, OF_KEYS ? head.h + g : kv, head.b);
-        if constexpr (OF_KEYS)
-          ptx::bulk_load(rows + slot.index * PASSES, of_queries + 2 * (static_cast<long long>(head.head + g) * padded + first),
-                         of_rows, full);
-      }
+// By the producer; `row`: the first that stays.
+template <int HEAD, bool OF_KEYS>
+__device__ __forceinline__ void send_pairs(const Shared<HEAD>& shared, const ptx::TensorMap* const (&maps)[4],
+                                           const float* of_queries, const Head<float>& head, int padded, int row,
+                                           Walk walk) {
+  Barriers<PAIRS>& barriers = shared.barriers;
+  const int of_kv = head.h / head.problem.group;  // the head of keys and values
+  ptx::mbarrier_arrive_expect_tx(&barriers.stays, 2 * Tile<stays, HEAD>::bytes);
+  Tile<stays, HEAD>::load(shared.x, maps[0], &barriers.stays, row, OF_KEYS ? of_kv : head.h, head.b);
+  Tile<stays, HEAD>::load(shared.y, maps[1], &barriers.stays, row, OF_KEYS ? of_kv : head.h, head.b);
+  Slot slot{0, 1};  // every slot is empty in the first round
+  for (int g = 0; g < walk.heads; g++)
+    for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) {
+      ptx::mbarrier* full = &barriers.full[slot.index];
+      const int first = (walk.first + i) * PASSES, h = OF_KEYS ? head.h + g : of_kv;
+      unsigned char* pair = shared.pair_in(slot);
+      ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
+      ptx::mbarrier_arrive_expect_tx(full, shared.pair + (OF_KEYS ? shared.of_rows : 0));
+      Tile<PASSES, HEAD>::load(pair, maps[2], full, first, h, head.b);
+      Tile<PASSES, HEAD>::load(pair + shared.pair / 2, maps[3], full, first, h, head.b);
+      const long long query = static_cast<long long>(head.head + g) * padded + first;
+      if constexpr (OF_KEYS) ptx::bulk_load(shared.rows_in(slot), of_queries + 2 * query, shared.of_rows, full);
+    }
+}
+
+// A consumer, with 64 rows from `first` on.
+template <int HEAD, bool OF_KEYS>
+struct Gradients {
+  const Shared<HEAD>& shared;
+  const int first, offset;  // of this consumer's rows in a part of a tile
+  float2 own[2];            // ℓ and δ of the queries that stay
+  float dx[HEAD / 2] = {}, dy[HEAD / 2] = {};
+  float s[PASSES / 2], dp[PASSES / 2];  // scores and gradients of a tile: weights, dS
+
+  __device__ __forceinline__ Gradients(const Shared<HEAD>& of_block, int row, int number)
+      : shared(of_block), first(row + 64 * number), offset(number * 64 * 128) {}
+
+  __device__ __forceinline__ void begin(Slot slot) {
+    const unsigned char* pair = shared.pair_in(slot);
+    shared.barriers.wait_for(slot);
+    ptx::wgmma_fence();
+    scores<PASSES, HEAD>(s, shared.x + offset, pair);
+    ptx::wgmma_commit();
+    scores<PASSES, HEAD>(dp, shared.y + offset, pair + shared.pair / 2);
+    ptx::wgmma_commit();
   }
 
-  // One tile, of this consumer's rows first …: `own_x`, `own_y` are theirs, `of_query(i)` has number i's ℓ and δ.
-  template <typename F>
-  __device__ __forceinline__ void step(float (&dx)[HEAD / 2], float (&dy)[HEAD / 2], const unsigned char* own_x,
-                                       const unsigned char* own_y, Slot slot, Head<float>& head, int first, int passing,
-                                       F of_query) const {
-    const unsigned char *pair = ring + slot.index * 2 * Passes::bytes, *pair_y = pair + Passes::bytes;
+  // One tile, whose first row is `passing`.
+  __device__ __forceinline__ void add(Slot slot, Head<float>& head, int passing) {
     const auto query = [&](int i) { return OF_KEYS ? passing + column_of(i) : first + row_of(i); };
     const auto key = [&](int i) { return OF_KEYS ? first + row_of(i) : passing + column_of(i); };
-    const float scale = head.problem.scale * log2_e;
-    float s[PASSES / 2], dp[PASSES / 2];
-    unsigned weights[PASSES / 16][4], gradients[PASSES / 16][4];
-
-    ptx::mbarrier_wait(&barriers.full[slot.index], slot.parity);
-    ptx::wgmma_fence();
-    scores<PASSES, HEAD>(s, own_x, pair);
-    ptx::wgmma_commit();
-    scores<PASSES, HEAD>(dp, own_y, pair_y);
-    ptx::wgmma_commit();
-    // while they multiply: which weights there are, and which are kept
+    const auto of_query = [&](int i) { return OF_KEYS ? shared.rows_in(slot)[column_of(i)] : own[i / 2 % 2]; };
+    begin(slot);
+    unsigned there = ~0u, kept = ~0u;  // which weights; found while they multiply
     const bool edge = (OF_KEYS ? first : passing) + 64 > head.seen((OF_KEYS ? passing : first) + 1);
-    unsigned there = ~0u, kept = ~0u;
     if (head.allowed.keep || edge) there = bits([&](int i) { return head.allowed(query(i), key(i)); });  // (3)
     if (head.problem.drop_below) kept = bits([&](int i) { return head.dropout(query(i), key(i)) != 0; });
-    const auto factor = [&](int i) { return kept >> i & 1 ? head.problem.kept_scale : 0; };  // (9)
+    const float scale = head.problem.scale * log2_e;
     ptx::wgmma_wait<1>();
     ptx::wgmma_registers(s);
 #pragma unroll
@@ -125,9 +134,16 @@ struct Backward {
     ptx::wgmma_registers(dp);
 #pragma unroll
     for (int i = 0; i < PASSES / 2; i++) {
-      dp[i] = s[i] * (dp[i] * factor(i) - of_query(i).y);  // (13) (15)
-      s[i] *= factor(i);
+      const float factor = kept >> i & 1 ? head.problem.kept_scale : 0;  // (9)
+      dp[i] = s[i] * (dp[i] * factor - of_query(i).y);                   // (13) (15)
+      s[i] *= factor;
     }
+    multiply(slot);
+  }
+
+  __device__ __forceinline__ void multiply(Slot slot) {
+    const unsigned char* pair = shared.pair_in(slot);
+    unsigned gradients[PASSES / 16][4], weights[PASSES / 16][4];
     round_weights(gradients, dp);
     ptx::wgmma_registers(dx), ptx::wgmma_registers(gradients);
     if constexpr (OF_KEYS) {
@@ -135,27 +151,28 @@ struct Backward {
       ptx::wgmma_registers(dy), ptx::wgmma_registers(weights);
     }
     ptx::wgmma_fence();
-    add_weighted<PASSES, HEAD>(dx, gradients, pair);                            // (16) (17)
-    if constexpr (OF_KEYS) add_weighted<PASSES, HEAD>(dy, weights, pair_y);  // (12)
+    add_weighted<PASSES, HEAD>(dx, gradients, pair);                                         // (16) (17)
+    if constexpr (OF_KEYS) add_weighted<PASSES, HEAD>(dy, weights, pair + shared.pair / 2);  // (12)
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
     ptx::wgmma_registers(dx);
     if constexpr (OF_KEYS) ptx::wgmma_registers(dy);
+    shared.barriers.release(slot);
   }
 };
 
 template <int HEAD, bool OF_KEYS>
 __global__ void __launch_bounds__(128 + 128 * consumers, 1)
-    attention_backward(const __grid_constant__ ptx::TensorMap dx, const __grid_constant__ ptx::TensorMap dy,
+    hopper_backward(const __grid_constant__ ptx::TensorMap dx, const __grid_constant__ ptx::TensorMap dy,
                        const __grid_constant__ ptx::TensorMap stay_x, const __grid_constant__ ptx::TensorMap stay_y,
                        const __grid_constant__ ptx::TensorMap pass_x, const __grid_constant__ ptx::TensorMap pass_y,
                        const float* __restrict__ of_queries /* (B, H, padded, 2) */, const bool* keep,
                        const int* lengths /* (B,) */, const __grid_constant__ Problem<float> problem, int padded) {
-  extern __shared__ __align__(1024) unsigned char shared[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   __shared__ Barriers<PAIRS> barriers;
   if (threadIdx.x == 0) barriers.init();
   __syncthreads();
-  Backward<HEAD, OF_KEYS> block(shared, barriers);
+  const Shared<HEAD> shared(memory, barriers);
   const int row = (OF_KEYS ? blockIdx.y : gridDim.y - 1 - blockIdx.y) * stays;  // the longest walks first
   const int of_all = blockIdx.x * (OF_KEYS ? problem.group : 1);                // the first head of queries
   Head<float> head(problem, of_all, keep, lengths);
@@ -163,30 +180,24 @@ __global__ void __launch_bounds__(128 + 128 * consumers, 1)
   if (threadIdx.x < 128) {
     ptx::setmaxnreg_dec<24>();
     if (threadIdx.x == 0 && walk.count)
-      block.send(&stay_x, &stay_y, &pass_x, &pass_y, of_queries, head, padded, row, walk);
+      send_pairs<HEAD, OF_KEYS>(shared, {&stay_x, &stay_y, &pass_x, &pass_y}, of_queries, head, padded, row, walk);
     return;
   }
   ptx::setmaxnreg_inc<240>();
-  const int consumer = threadIdx.x / 128 - 1, first = row + 64 * consumer;
-  unsigned char *own_x = block.x + consumer * 64 * 128, *own_y = block.y + consumer * 64 * 128;
-  float of_dx[HEAD / 2] = {}, of_dy[HEAD / 2] = {};
-  float2 own[2];  // of the two queries that stay
-  if constexpr (!OF_KEYS)
-    for (int r = 0; r < 2; r++)
-      own[r] = reinterpret_cast<const float2*>(of_queries)[static_cast<long long>(of_all) * padded + first + row_of(2 * r)];
+  const int number = threadIdx.x / 128 - 1;
+  Gradients<HEAD, OF_KEYS> own(shared, row, number);
+  if constexpr (!OF_KEYS) {
+    const auto* queries = reinterpret_cast<const float2*>(of_queries) + static_cast<long long>(of_all) * padded;
+    for (int r = 0; r < 2; r++) own.own[r] = queries[own.first + row_of(2 * r)];
+  }
   if (walk.count) ptx::mbarrier_wait(&barriers.stays, 0);
   Slot slot{0, 0};
   for (int g = 0; g < walk.heads; g++) {
     Head<float> of_tiles(problem, of_all + g, keep, lengths);
-    for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) {
-      const float2* passing = block.rows + slot.index * PASSES;
-      block.step(of_dx, of_dy, own_x, own_y, slot, of_tiles, first, (walk.first + i) * PASSES,
-                 [&](int i) { return OF_KEYS ? passing[column_of(i)] : own[i / 2 % 2]; });
-      barriers.release(slot);
-    }
+    for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) own.add(slot, of_tiles, (walk.first + i) * PASSES);
   }
-  const int h = OF_KEYS ? head.h / problem.group : head.h, barrier = 1 + consumer;
+  const int h = OF_KEYS ? head.h / problem.group : head.h, barrier = 1 + number;
   const float scaled[2] = {problem.scale, problem.scale}, as_is[2] = {1, 1};
-  store<HEAD>(&dx, own_x, of_dx, scaled, first, h, head.b, barrier);
-  if constexpr (OF_KEYS) store<HEAD>(&dy, own_y, of_dy, as_is, first, h, head.b, barrier);
+  store<HEAD>(&dx, shared.x + own.offset, own.dx, scaled, own.first, h, head.b, barrier);
+  if constexpr (OF_KEYS) store<HEAD>(&dy, shared.y + own.offset, own.dy, as_is, own.first, h, head.b, barrier);
 }

@@ -1,11 +1,11 @@
-// The parts of a warp-specialised attention kernel: the ring of tiles, products by wgmma, masks as bits, results' way out.
+// The parts of a warp-specialised attention kernel: a ring of tiles, products by wgmma, masks as bits, the way out.
 //
 // A block has three warpgroups. One thread of the first, the producer, lets the copy engine fill a ring of tiles in
-// shared memory; the other two, the consumers, multiply. Each has 64 rows of a 128-row tile that stays.
+// shared memory; the other two, the consumers, multiply. Each has 64 rows of a tile of 128 that stays.
 //
-// A tile of ROWS x HEAD numbers lies there as HEAD / 64 parts: ROWS rows of 128 bytes, swizzled. A thread t of a consumer
+// A tile of ROWS x HEAD numbers lies there as HEAD / 64 parts: ROWS rows of 128 bytes, swizzled. Thread t of a consumer
 // has of a (64, N) result, as wgmma leaves it, number i in row 16 (t / 32) + t % 32 / 4 + 8 (i / 2 % 2) and column
-// 8 (i / 4) + 2 (t % 4) + i % 2: two rows, shared with three neighbours.
+// 8 (i / 4) + 2 (t % 4) + i % 2: of two rows a quarter.
 #pragma once
 #include "../common/wgmma.cuh"
 #include "problem.cuh"
@@ -43,6 +43,7 @@ struct Barriers {
     ptx::mbarrier_init(&stays, 1);
     ptx::fence_barrier_init();
   }
+  __device__ __forceinline__ void wait_for(Slot slot) { ptx::mbarrier_wait(&full[slot.index], slot.parity); }
   // By a whole warp, after the wait for the products that read the slot, and when its lanes have read what they need.
   __device__ __forceinline__ void release(Slot slot) {
     __syncwarp();
@@ -56,9 +57,8 @@ __device__ __forceinline__ void scores(float (&s)[ROWS / 2], const unsigned char
   const auto of_a = ptx::wgmma_descriptor<128>(a, 16, 1024), of_b = ptx::wgmma_descriptor<128>(b, 16, 1024);
 #pragma unroll
   for (int d = 0; d < HEAD; d += 16) {
-    const int part = d / 64, within = d % 64 * 2;
-    ptx::wgmma(s, of_a + (part * Tile<stays, HEAD>::part + within >> 4), of_b + (part * Tile<ROWS, HEAD>::part + within >> 4),
-               d > 0);
+    const int at_a = d / 64 * Tile<stays, HEAD>::part + d % 64 * 2, at_b = d / 64 * Tile<ROWS, HEAD>::part + d % 64 * 2;
+    ptx::wgmma(s, of_a + (at_a >> 4), of_b + (at_b >> 4), d > 0);
   }
 }
 
@@ -88,11 +88,21 @@ __device__ __forceinline__ unsigned bits(F f) {
   return found;
 }
 
-__device__ __forceinline__ int row_of(int i) { return threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4 + 8 * (i / 2 % 2); }
+// Of a consumer's thread's number i.
+__device__ __forceinline__ int row_of(int i) {
+  return threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4 + 8 * (i / 2 % 2);
+}
 __device__ __forceinline__ int column_of(int i) { return 8 * (i / 4) + threadIdx.x % 4 * 2 + i % 2; }
 
-// A consumer's 64 rows of results, times a factor for each of a thread's two rows: rounded, through the memory of 64 rows
-// that stayed, to rows first … of a head; what lies beyond its edges is not written. `barrier`: of the consumer's own.
+// For the four threads that have a row.
+template <typename Op>
+__device__ __forceinline__ float across(float v) {
+  v = Op::of(v, __shfl_xor_sync(all_lanes, v, 1));
+  return Op::of(v, __shfl_xor_sync(all_lanes, v, 2));
+}
+
+// A consumer's 64 rows of results, times a factor for each of a thread's two rows: rounded, through the memory of 64
+// rows that stayed, to rows first … of a head; beyond its edges nothing is written. `barrier`: the consumer's own.
 template <int HEAD>
 __device__ __forceinline__ void store(const ptx::TensorMap* to /* (B, H, rows, D) */, unsigned char* tile,
                                       const float (&sum)[HEAD / 2], const float (&factor)[2], int first, int h, int b,

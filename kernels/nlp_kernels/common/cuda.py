@@ -49,7 +49,7 @@ class Source:
         return f'#line 1 "{self.path}"\n{self.path.read_text()}'
 
     def options(self, dtype: Any) -> tuple[str, ...]:
-        """What the compiler is told; with CuPy's own -arch=sm_90 after that for sm_90a, NVRTC compiles for the latter."""
+        """What the compiler is told; of CuPy's own -arch=sm_90 and sm_90a, in either order, NVRTC takes the latter."""
         wanted = ("-DNLP_BFLOAT16",) if str(dtype) == "bfloat16" else ()
         architecture = (f"-arch={self.only}",) if self.only else ()
         return ("-std=c++17", f"-I{self.path.parent}", *wanted, *architecture)

@@ -29,16 +29,28 @@ def tensor_map(x: Any, box: tuple[int, ...], *, swizzle: int = 128) -> np.ndarra
     """The 128 bytes that describe x, of 1 to 5 axes, and a tile of it: (…, R, C), box (…, r, c) -> one structure.
 
     swizzle: the bytes of a tile's row whose 16-byte pieces are exchanged, 0, 32, 64 or 128; c · itemsize is at most
-    that. Rows may lie apart, numbers of a row not. Raises ShapeError or DtypeError where the copy engine cannot.
+    that. Rows may lie apart, numbers of a row not; an axis of one number has any stride. Raises ShapeError or
+    DtypeError where the copy engine cannot.
     """
-    _check(x, box, swizzle)
+    strides = _strides(x)
+    _check(x, strides, box, swizzle)
     if type(x) is np.ndarray:
         return described(x, box, swizzle)
-    inner = tuple(reversed(x.shape)), tuple(reversed(x.strides)), tuple(reversed(box))
+    inner = tuple(reversed(x.shape)), tuple(reversed(strides)), tuple(reversed(box))
     return _encoded(address(x), x.dtype.name, *inner, swizzle)
 
 
-def _check(x, box, swizzle):
+def _strides(x):
+    """Those of x; where an axis has one number, which is never left, the least that the copy engine takes."""
+    strides: list[int] = []
+    least = x.itemsize
+    for n, stride in zip(reversed(x.shape), reversed(x.strides), strict=True):
+        strides.insert(0, stride if n > 1 else least)
+        least = -(-n * strides[0] // 16) * 16
+    return tuple(strides)
+
+
+def _check(x, strides, box, swizzle):
     name = f"tensor_map of {x.dtype} {tuple(x.shape)}, box {tuple(box)}"
     if x.dtype.name not in _TYPES:
         raise DtypeError(f"{name}: the copy engine has the types {', '.join(_TYPES)}")
@@ -48,9 +60,9 @@ def _check(x, box, swizzle):
         raise ShapeError(f"{name}: a swizzle of {swizzle} bytes, expected 0, 32, 64 or 128")
     if 0 in x.shape or not all(1 <= n <= 256 for n in box):
         raise ShapeError(f"{name}: an axis of a box has 1 to 256 numbers, one of the array at least 1")
-    if x.strides[-1] != x.itemsize or address(x) % 16 or any(s % 16 or s < 0 for s in x.strides[:-1]):
+    if strides[-1] != x.itemsize or address(x) % 16 or any(s % 16 or s < 0 for s in strides[:-1]):
         raise ShapeError(
-            f"{name}: strides of {tuple(x.strides)} bytes from address {address(x):#x}: the last must be the item's "
+            f"{name}: strides of {strides} bytes from address {address(x):#x}: the last must be the item's "
             f"size, {x.itemsize}, the others and the address multiples of 16; copy x into an array with longer rows"
         )
     row = box[-1] * x.itemsize
