@@ -83,6 +83,15 @@ def test_in_four_orders(name):
     assert_right(every_order(lambda: results(*given)), *given)
 
 
+@pytest.mark.parametrize("room", [1, 30000, 1 << 20])
+def test_sections_of_heads(room, monkeypatch):
+    """Of one head, of two with a section that is not full, and of all."""
+    monkeypatch.setattr(hopper, "CACHED", room)
+    given = *drawn(1, 3, 1, 130, 140, 64, 64), None, None, {"causal": True}
+    with simulate():
+        assert_right(results(*given), *given)
+
+
 def test_heads_that_are_views_are_read_where_they_lie():
     packed = np.random.default_rng(0).normal(size=(2, 10, 3, 2, 16)).astype(bfloat16)  # B, T, qkv, H, D
     q, k, v = packed.transpose(2, 0, 3, 1, 4)

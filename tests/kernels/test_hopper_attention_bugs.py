@@ -19,6 +19,7 @@ TEXT = "\n".join(
 FORWARD, KEYS, QUERIES = "hopper_forward<128>", "hopper_backward<128, true>", "hopper_backward<128, false>"
 ROWS = "hopper_rows<T>"
 UNFINISHED = r"(unwritten|unfinished|race|arrival too many|deadlock)"
+OTHERS = r"out of bounds|race: .* lse|is wrong"
 
 # name: (kernel, what is right, what is planted, the message, or None where numbers are wrong)
 PLANTED = {
@@ -84,6 +85,9 @@ PLANTED = {
         FORWARD, "d / 64 * Tile<ROWS, HEAD>::part + d", "d", None
     ),
     "values turned around": (FORWARD, "wgmma<ptx::Major::mn>", "wgmma<ptx::Major::k>", None),
+    # which block has what
+    "heads of a section that is not full": (FORWARD, "min(section, blocks / tiles - before)", "section", OTHERS),
+    "two sections' tiles in one": (FORWARD, "block - before * tiles", "block - before", OTHERS),
     # turns
     "the turn to oneself": (FORWARD, "barrier_arrive(2 - number()", "barrier_arrive(1 + number()", r"deadlock|barrier"),
     "nobody has the first turn": (
@@ -166,6 +170,15 @@ def planted():
 HYPER = {"causal": True, "dropout": (0.3, 7, 3)}
 
 
+def sections():
+    """Three heads, two in a section."""
+    given = drawn(1, 3, 3, 130, 10, 72, 72)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hopper, "CACHED", 6000)
+        o, (_, lse) = hopper.forward(*given[:3])
+    assert_forward(o, lse, *given, None, None, {})
+
+
 def forward():
     """Two consumers, four tiles of keys, so that every slot is used twice; rows find their maximum in a later tile."""
     q, k, v, do = drawn(1, 1, 1, 70, 400, 72, 72)
@@ -184,9 +197,16 @@ def backward():
     assert_backward(hopper.backward(do, q, k, v, *given[4:6], saved, **HYPER), *given)
 
 
+@pytest.mark.parametrize("run", [sections, forward, backward])
+def test_without_a_bug_nothing_is_found(run):
+    with simulate("random:1"):
+        run()
+
+
 @pytest.mark.parametrize("order", ["forward", "random:1"])
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(planted, name, order, monkeypatch):
+    run = sections if "section" in name else forward if PLANTED[name][0] == FORWARD else backward
     monkeypatch.setattr(hopper, "SOURCE", planted(name))
     with pytest.raises((SimulatorError, AssertionError), match=PLANTED[name][3] or "is wrong"), simulate(order):
-        forward() if PLANTED[name][0] == FORWARD else backward()
+        run()

@@ -179,14 +179,16 @@ __global__ void __launch_bounds__(128 + 128 * consumers, 1)
                       const __grid_constant__ ptx::TensorMap q /* (B, H, T, D) */,
                       const __grid_constant__ ptx::TensorMap k /* (B, KH, S, D) */,
                       const __grid_constant__ ptx::TensorMap v /* (B, KH, S, Dv) */, const bool* keep,
-                      const int* lengths /* (B,) */, const __grid_constant__ Problem<float> problem) {
+                      const int* lengths /* (B,) */, const __grid_constant__ Problem<float> problem, int section) {
   extern __shared__ __align__(1024) unsigned char of_q[];  // and the ring
   __shared__ Barriers<STAGES> barriers;
   if (threadIdx.x == 0) barriers.init();
   __syncthreads();
   unsigned char* ring = of_q + Tile<stays, HEAD>::bytes;
-  const int t0 = (gridDim.y - 1 - blockIdx.y) * stays;  // those that see most keys first
-  Head<float> head(problem, blockIdx.x, keep, lengths);
+  const int of_queries = (problem.rows + stays - 1) / stays;
+  const Place place = Place::of(blockIdx.x, gridDim.x, of_queries, section);
+  const int t0 = (of_queries - 1 - place.tile) * stays;  // those that see most keys first
+  Head<float> head(problem, place.head, keep, lengths);
   const int tiles = max(0, head.seen(min(t0 + stays, problem.rows)) + KEYS - 1) / KEYS;
   if (threadIdx.x < 128) {
     ptx::setmaxnreg_dec<24>();

@@ -12,6 +12,7 @@ HEADS = 64, 128  # what a row of Q, K or V is padded to
 STAYS, KEYS, PASSES, OUT = 128, 128, 64, 64  # rows of tiles, as the kernels have them; those that go out
 STAGES = 4  # of either ring
 THREADS = 384
+CACHED = 32 << 20  # bytes that shall stay in the second-level cache, which has 50 MB, while all tiles pass over them
 
 SOURCE = Source(
     __file__,
@@ -37,7 +38,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o)
     head, read = _head(q, v), (_tiles(q, STAYS), _tiles(k, KEYS), _tiles(v, KEYS))
     arguments = _tiles(o, OUT), lse, *read, keep, lengths(key_lengths), asked
-    _launch(f"hopper_forward<{head}>", q, (B * H, -(-T // STAYS)), (STAYS + STAGES * KEYS) * head * 2, arguments)
+    _launch(f"hopper_forward<{head}>", q, (k, v), (STAYS + STAGES * KEYS) * head * 2, arguments)
     return o, (o, lse)
 
 
@@ -53,9 +54,8 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     head, given = _head(q, v), (of_queries, keep, lengths(key_lengths), asked, np.int32(of_queries.shape[2]))
     shared = (2 * STAYS + 2 * STAGES * PASSES) * head * 2 + STAGES * PASSES * 8
     for of_keys, written, stay, passing in ("false", (dq, dq), (q, do), (k, v)), ("true", (dk, dv), (k, v), (q, do)):
-        grid = B * stay[0].shape[1], -(-stay[0].shape[2] // STAYS)
         maps = [_tiles(x, rows) for rows, xs in ((OUT, written), (STAYS, stay), (PASSES, passing)) for x in xs]
-        _launch(f"hopper_backward<{head}, {of_keys}>", q, grid, shared, (*maps, *given))
+        _launch(f"hopper_backward<{head}, {of_keys}>", stay[0], passing, shared, (*maps, *given))
     return dq, dk, dv
 
 
@@ -84,7 +84,10 @@ def _tiles(x, rows):
     return tensor_map(x, (1, 1, rows, 64))
 
 
-def _launch(instance, x, grid, shared, arguments):
-    kernel = SOURCE.kernel(instance, x)
+def _launch(instance, stay, passing, shared, arguments):
+    """A block for each tile of rows that stay; in sections of heads whose passing rows the cache has room for."""
+    B, heads, rows, _ = stay.shape
+    section = min(B * heads, max(1, CACHED * B * heads // sum(x.nbytes for x in passing)))
+    kernel = SOURCE.kernel(instance, stay)
     kernel.max_dynamic_shared_size_bytes = shared
-    kernel(grid, (THREADS,), arguments, shared_mem=shared)
+    kernel((B * heads * -(-rows // STAYS),), (THREADS,), (*arguments, np.int32(section)), shared_mem=shared)

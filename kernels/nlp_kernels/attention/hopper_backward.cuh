@@ -167,14 +167,17 @@ __global__ void __launch_bounds__(128 + 128 * consumers, 1)
                        const __grid_constant__ ptx::TensorMap stay_x, const __grid_constant__ ptx::TensorMap stay_y,
                        const __grid_constant__ ptx::TensorMap pass_x, const __grid_constant__ ptx::TensorMap pass_y,
                        const float* __restrict__ of_queries /* (B, H, padded, 2) */, const bool* keep,
-                       const int* lengths /* (B,) */, const __grid_constant__ Problem<float> problem, int padded) {
+                       const int* lengths /* (B,) */, const __grid_constant__ Problem<float> problem, int padded,
+                    int section) {
   extern __shared__ __align__(1024) unsigned char memory[];
   __shared__ Barriers<PAIRS> barriers;
   if (threadIdx.x == 0) barriers.init();
   __syncthreads();
   const Shared<HEAD> shared(memory, barriers);
-  const int row = (OF_KEYS ? blockIdx.y : gridDim.y - 1 - blockIdx.y) * stays;  // the longest walks first
-  const int of_all = blockIdx.x * (OF_KEYS ? problem.group : 1);                // the first head of queries
+  const int tiles = ((OF_KEYS ? problem.keys : problem.rows) + stays - 1) / stays;
+  const Place place = Place::of(blockIdx.x, gridDim.x, tiles, section);
+  const int row = (OF_KEYS ? place.tile : tiles - 1 - place.tile) * stays;  // the longest walks first
+  const int of_all = place.head * (OF_KEYS ? problem.group : 1);            // the first head of queries
   Head<float> head(problem, of_all, keep, lengths);
   const Walk walk = Walk::of<OF_KEYS>(head, row);
   if (threadIdx.x < 128) {

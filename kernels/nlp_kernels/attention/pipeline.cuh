@@ -13,6 +13,18 @@
 constexpr int consumers = 2, stays = 64 * consumers;  // rows of the tile that stays
 constexpr float log2_e = 1.4426950408889634f;
 
+// Which head and tile a block has. Blocks start in this order: section after section of heads, as many as the
+// second-level cache has room for; within a section tile after tile, of all its heads the first, then the second, …
+struct Place {
+  int head, tile;
+
+  static __device__ __forceinline__ Place of(int block, int blocks, int tiles, int section /* heads */) {
+    const int before = block / (section * tiles) * section, within = block - before * tiles;
+    const int heads = min(section, blocks / tiles - before);
+    return {before + within % heads, within / heads};
+  }
+};
+
 struct Slot {  // of a ring, and the parity of its phase in this round
   int index;
   unsigned parity;
