@@ -71,7 +71,7 @@ def test_every_pass_agrees_and_is_timed_beside_its_ceilings(name, card):
     subject = passes.subject(name)
     assert len(rows) == len(subject.benchmark.quick) * len(subject.passes)
     for row in rows.values():
-        ours = hot_path.served(name, "cuda")
+        ours = [backend for backend in hot_path.served(name, "cuda") if backend != "hopper"]  # it has no float32
         assert list(row)[: len(ours)] == ours
         assert ("torch" in row) == TORCH
         assert CEILINGS - {"read"} <= row.keys()

@@ -35,7 +35,7 @@ def tensor_map(x: Any, box: tuple[int, ...], *, swizzle: int = 128) -> np.ndarra
     strides = _strides(x)
     _check(x, strides, box, swizzle)
     if type(x) is np.ndarray:
-        return described(x, box, swizzle)
+        return described(x, strides, box, swizzle)
     inner = tuple(reversed(x.shape)), tuple(reversed(strides)), tuple(reversed(box))
     return _encoded(address(x), x.dtype.name, *inner, swizzle)
 

@@ -12,11 +12,11 @@ TENSOR_MAP = np.dtype(
 )  # fmt: skip
 
 
-def described(x: np.ndarray, box: tuple[int, ...], swizzle: int) -> np.ndarray:
-    """x and a tile of it, as one structure; innermost axis first."""
+def described(x: np.ndarray, strides: tuple[int, ...], box: tuple[int, ...], swizzle: int) -> np.ndarray:
+    """x, its strides and a tile of it, as one structure; innermost axis first."""
     fields = np.zeros((), TENSOR_MAP)
     fields["base"], fields["rank"], fields["item"], fields["swizzle"] = x.ctypes.data, x.ndim, x.itemsize, swizzle
-    for name, values in (("size", x.shape), ("stride", x.strides), ("box", box)):
+    for name, values in (("size", x.shape), ("stride", strides), ("box", box)):
         fields[name][: x.ndim] = values[::-1]
     return fields
 
