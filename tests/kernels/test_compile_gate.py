@@ -60,6 +60,8 @@ WANTED = {  # what kernels of these names must have
     r"product<": TENSOR_CORES,
     r"attention_\w+<\d+>": TENSOR_CORES,
     r"multiply<": ("HGMMA.64x", "UTMALDG.2D", "UTMALDG.2D.MULTICAST", "UTMASTG.2D", "STSM.16.M", "USETMAXREG"),
+    r"hopper_(forward|backward)<": ("HGMMA.64x", "UTMALDG.4D", "UTMASTG.4D", "STSM.16.M", "USETMAXREG"),
+    r"hopper_rows": ("LDG.E.128",),
 }
 
 

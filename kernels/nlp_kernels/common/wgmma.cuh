@@ -35,6 +35,19 @@ PTX void wgmma_wait() {  // until at most the `newest` groups are open
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(newest) : "memory");
 }
 
+// Registers of products, results or operands: what is done with them before this call is done before it, what comes
+// after, after it. Called before wgmma_fence, and after wgmma_wait: to the compiler neither has to do with registers.
+template <int n>
+PTX void wgmma_registers(float (&d)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; i++) asm volatile("" : "+f"(d[i])::"memory");
+}
+template <int n>
+PTX void wgmma_registers(unsigned (&a)[n][4]) {
+#pragma unroll
+  for (int i = 0; i < 4 * n; i++) asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
+}
+
 // WGMMA_R64, WGMMA_D64: how the instruction names the accumulators of 64 columns, and which registers they are.
 #define WGMMA_R8 "%0, %1, %2, %3"
 #define WGMMA_R16 WGMMA_R8 ", %4, %5, %6, %7"

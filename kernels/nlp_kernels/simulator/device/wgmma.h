@@ -25,6 +25,10 @@ inline void wgmma(float (&d)[n], const unsigned (&a)[4], unsigned long long b, b
 }
 inline void wgmma_fence() { simulator::wgmma_fence(); }
 inline void wgmma_commit() { simulator::wgmma_commit(); }
+template <int n>
+inline void wgmma_registers(float (&)[n]) {}
+template <int n>
+inline void wgmma_registers(unsigned (&)[n][4]) {}
 template <int newest>
 inline void wgmma_wait(SIMULATOR_SITE) { simulator::wgmma_wait(newest, SIMULATOR_HERE("wgmma_wait")); }
 
