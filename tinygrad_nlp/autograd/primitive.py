@@ -215,11 +215,10 @@ class Primitive:
 
     def _narrow(self, nodes: list[str]) -> str:
         """The lines that send operands of bfloat16 through float32, unless they are only moved."""
-        weak = [n for n in self.inputs if self._plain(n) in ("as_weak", "as_optional")]
-        operands = [] if self.moves else [n for n in self.inputs if n in self.names or n in weak]
+        surely = {n for n in self.names if self._plain(n) == "as_input"} - {*self.optional}  # an array by now
         tests = [
-            f"getattr({n}, 'dtype', None) is bfloat16" if n in weak + self.optional else f"{n}.dtype is bfloat16"
-            for n in operands
+            f"{n}.dtype is bfloat16" if n in surely else f"getattr({n}, 'dtype', None) is bfloat16"
+            for n in ([] if self.moves else self.inputs)
         ]
         if not tests:
             return ""

@@ -1,7 +1,7 @@
 """bfloat16, the upper half of a float32: arrays are stored in it, sums and products are computed in float32.
 
 The dtype is that of `ml_dtypes`, which NumPy and CuPy take as one of kind "V", not "f": hence the names here. Results
-are rounded once, to the nearest, ties to even: a relative error of 2⁻⁹ at most.
+are rounded once, to the nearest, ties to even: a relative error of 2⁻⁸ at most.
 """
 
 from typing import Any

@@ -90,7 +90,8 @@ def device_of(x: Any) -> int | None:
 def check_launch(function: str, *, computed: tuple[str, ...] = (), **arrays: Any) -> None:
     """Assert what a launch takes: C-contiguous arrays on the current device, the floating ones of one dtype.
 
-    The first is floating; those that `computed` names have the dtype that it is computed in. None passes. Raises DeviceError, DtypeError, ShapeError naming the function and the array.
+    The first is floating; those that `computed` names have the dtype that it is computed in. None passes.
+    Raises DeviceError, DtypeError, ShapeError naming the function and the array.
     """
     first, like = next((name, x) for name, x in arrays.items() if x is not None)
     device = device_of(like)
