@@ -1,7 +1,6 @@
 """What bfloat16 costs in quality: the losses of one GPT in float32, in bfloat16, and in bfloat16 without masters.
 
 python -m benchmarks.mixed_precision                writes docs/figures/mixed-precision.png; minutes on one core
-python -m benchmarks.mixed_precision --lr 3e-5 --figure mixed-precision-small-steps
 python -m benchmarks.mixed_precision --quick        five steps of a tiny model, nothing is written
 """
 
@@ -69,8 +68,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mixed_precision", description=__doc__)
     parser.add_argument("--data", default="gutenberg", help="a corpus or a text (default gutenberg)")
     parser.add_argument("--steps", type=int, default=300, help="(default 300)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate; its 30th at the end")
-    parser.add_argument("--figure", default="mixed-precision", help="(default mixed-precision)")
     parser.add_argument("--seed", type=int, default=1337, help="(default 1337)")
     parser.add_argument("--threads", type=int, default=1, help="(default 1)")
     parser.add_argument("--quick", action="store_true", help="five steps of a tiny model, nothing is written")
@@ -78,7 +75,6 @@ def main() -> None:
     tn.set_num_threads(args.threads)
     steps = 5 if args.quick else args.steps
     settings = {"data": args.data, "steps": steps, "warmup": min(100, steps), "seed": args.seed}
-    settings |= {"lr": args.lr, "min_lr": args.lr / 30}
     found = {name: losses(name, TINY if args.quick else {}, settings) for name in CURVES}
     (exact, _), after = found["float32"], min(WARMED, steps - 1)
     rows = [("", "last 50 steps", "validation", f"largest difference after step {after}")]
@@ -87,7 +83,7 @@ def main() -> None:
         rows.append((name, f"{curve[-50:].mean():.4f}", f"{validation:.4f}", far))
     print("\n".join(markdown(rows)))
     if not args.quick:
-        print(saved(drawn({name: curve for name, (curve, _) in found.items()}), FIGURES / f"{args.figure}.png"))
+        print(saved(drawn({name: curve for name, (curve, _) in found.items()}), FIGURES / "mixed-precision.png"))
 
 
 if __name__ == "__main__":
