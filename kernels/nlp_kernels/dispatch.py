@@ -4,6 +4,8 @@ A backend is a module beside the hot path's `reference.py` (its file name is its
 `register_backend` adds. It has `forward` and `backward` (or `step`) and `supports(*inputs, **hyper) -> bool`; the
 reference supports everything, so it needs no `supports` and comes last. One that is fast for some inputs only has
 `pays(*inputs, **hyper) -> bool` besides: where it says no, the next is asked, unless this one is forced.
+
+bfloat16 that no kernel takes as it is, as on the CPU, is computed in float32 by the backend that serves that.
 """
 
 import functools
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels import simulator
+from nlp_kernels.common.bfloat16 import BFLOAT16, rounded, widened
 from nlp_kernels.errors import BackendError
 
 ROOT = Path(__file__).parent
@@ -50,6 +53,8 @@ def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
 
     Raises BackendError where the forced backend is absent or does not support the inputs: no silent fallback.
     """
+    if x.dtype is BFLOAT16:
+        return _kernel_of_bfloat16(hot_path, x, *inputs, **hyper) or InFloat32(hot_path)
     if _forced.get() and (name := forced(hot_path)) is not None:
         module = _modules(hot_path).get(name)
         if module is None or not (name == "reference" or module.supports(x, *inputs, **hyper)):
@@ -61,6 +66,34 @@ def select(hot_path: str, x: Any, *inputs: Any, **hyper: Any) -> Any:
     raise BackendError(
         f"{hot_path}({_describe(x)}): no backend supports this array; its backends: {', '.join(_modules(hot_path))}"
     )
+
+
+class InFloat32:
+    """What serves arrays of bfloat16 that no kernel takes: float32's backend, its results rounded once.
+
+    What is saved stays in float32, and so does a loss, of which a mean is to be taken.
+    """
+
+    def __init__(self, hot_path: str):
+        self.hot_path = hot_path
+
+    def forward(self, *inputs: Any, **hyper: Any) -> tuple[Any, Any]:
+        inputs = widened(inputs)
+        y, saved = select(self.hot_path, *inputs, **hyper).forward(*inputs, **hyper)
+        return (y if self.hot_path == "cross_entropy" else rounded(y)), saved
+
+    def backward(self, *arrays: Any, **hyper: Any) -> tuple[Any, ...]:
+        dy, *inputs, saved = widened(arrays)
+        return rounded(select(self.hot_path, *inputs, **hyper).backward(dy, *inputs, saved, **hyper))
+
+
+def _kernel_of_bfloat16(hot_path, *inputs, **hyper):
+    """The kernel that takes these as they are, if there is one and it is not another that is forced."""
+    name = forced(hot_path)
+    for known, module in _modules(hot_path).items():
+        if known != "reference" and name in (None, known) and module.supports(*inputs, **hyper):
+            return module
+    return None
 
 
 def forced(hot_path: str) -> str | None:

@@ -211,7 +211,7 @@ def test_which_backend_has_which_arrays(monkeypatch):
         assert dispatch.select("matmul", large, large) is cuda
         assert dispatch.select("matmul", half, half.T) is tensor_cores
         monkeypatch.setattr(tensor_cores, "capability", lambda x: 75)
-        assert dispatch.select("matmul", half, half.T) is reference
+        assert isinstance(dispatch.select("matmul", half, half.T), dispatch.InFloat32)
     assert dispatch.select("matmul", large, large) not in (cuda, tensor_cores)
 
 
@@ -225,7 +225,5 @@ def test_refusals():
     ):
         matmul.forward(x, x.T)
     half = x.astype(type_of("bfloat16"))
-    with pytest.raises(DtypeError, match="x is bfloat16, expected float32 or float64 but on a GPU; convert it first"):
-        matmul.forward(half, half.T)
     with simulate(), pytest.raises(DtypeError, match="w is float32 but x is bfloat16"):
         matmul.forward(half, x.T)

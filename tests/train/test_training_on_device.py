@@ -5,42 +5,12 @@ import json
 import numpy as np
 import pytest
 from resumption import leaves, trained
+from small_runs import MODELS, SMALL
 
 import tinygrad_nlp as tn
 from tinygrad_nlp.cli import main
-from tinygrad_nlp.random import Generator
 from tinygrad_nlp.train.streams import StreamRun
 from tinygrad_nlp.train.windows import WindowRun
-
-WORDS = "we hold these truths to be self evident , that all are created equal .".split()
-SMALL = "--batch-size 4 --warmup 2 --decay-steps 8 --eval-every 3 --lr 0.02".split()
-HIDDEN = ["--width", 6, "--hidden", 6]
-TAGGING = [*HIDDEN, "--shape-width", 2, "--min-count", 1]
-MODELS = {  # options, the data, a command for the trained model
-    "gpt": (["--layers", 1, "--heads", 2, "--width", 8, "--block-size", 8], "text", "generate"),
-    "language-model": (["--hidden", 6, "--bptt", 5, "--min-count", 1, "--layers", 2], "text", "generate"),
-    "classifier": ([*HIDDEN, "--cell", "lstm", "--min-count", 1], "labelled", "predict"),
-    "tagger": (TAGGING, "columns", "predict"),
-    "window-classifier": (TAGGING, "columns", "predict"),
-    "window-scorer": (TAGGING, "columns", None),
-    "name-generator": ([*HIDDEN, "--min-count", 1], "names", "generate"),
-}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """What each kind of model reads, little of it."""
-    folder, draw = tmp_path_factory.mktemp("data"), Generator(0)
-    drawn = [WORDS[i] for i in draw.integers(0, len(WORDS), (160,))]
-    (folder / "text").write_text(" ".join(drawn))
-    reviews = (f"{i % 2} {word} {('bad', 'good')[i % 2]}\n" for i, word in enumerate(drawn[:30]))
-    (folder / "labelled").write_text("".join(reviews))
-    (folder / "columns").write_text("".join(f"{w} O\nAda B-PER\nRoe I-PER\n\n" for w in drawn[:30]))
-    (folder / "names").mkdir()
-    for category, letters in {"Elf": "aei", "Troll": "trolx"}.items():
-        names = ("".join(letters[i] for i in draw.integers(0, 3, (3,))) for _ in range(20))
-        (folder / "names" / f"{category}.txt").write_text("\n".join(names) + "\n")
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import numpy as np
 from nlp_kernels.errors import AnomalyError
 
 from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.bfloat16 import is_inexact
 from tinygrad_nlp.autograd.node import Node
 from tinygrad_nlp.autograd.operators import Operators
 
@@ -72,7 +73,7 @@ def operand(node: Node, source: Node) -> str:
 def _not_finite(x: Any) -> str | None:
     if isinstance(x, float) and not math.isfinite(x):
         return f"the number {x}"
-    if not is_array(x) or x.dtype.kind not in "fc" or bool(namespace(x).all(namespace(x).isfinite(x))):
+    if not is_array(x) or not is_inexact(x.dtype) or bool(namespace(x).all(namespace(x).isfinite(x))):
         return None
     nans = int(namespace(x).sum(namespace(x).isnan(x)))
     return f"{nans} NaN of {x.size} values" if nans else f"Inf among {x.size} values"

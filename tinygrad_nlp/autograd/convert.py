@@ -8,6 +8,7 @@ import numpy as np
 from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd.arrays import Array, is_array, namespace
+from tinygrad_nlp.autograd.bfloat16 import is_numeric
 from tinygrad_nlp.autograd.modes import is_recording
 from tinygrad_nlp.autograd.operators import Operators
 
@@ -17,7 +18,7 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     if isinstance(data, Operators):
         data = data.data
     if is_array(data):
-        if data.dtype.kind in "OUSV":
+        if not is_numeric(data.dtype):
             raise _not_numbers(data)
         return data if dtype is None or data.dtype == dtype else namespace(data).astype(data, dtype)
     if isinstance(data, np.generic):
@@ -30,7 +31,7 @@ def as_array(data: Any, dtype: Any = None) -> Array:
         if isinstance(data, list):
             raise ShapeError("cannot make a Tensor of a list whose rows have different lengths") from error
         raise DtypeError(f"cannot make a Tensor of {type(data).__name__}: {error}") from error
-    if array.dtype.kind in "OUSV":
+    if not is_numeric(array.dtype):
         raise _not_numbers(data, array.dtype)
     return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
 
@@ -39,9 +40,9 @@ def operand(x: Any) -> Any:
     """The array of a Tensor or a list; a number stays one (of Python's), which does not promote."""
     if isinstance(x, Operators):
         return x.data
-    if isinstance(x, np.generic) and x.dtype.kind not in "OUSV":
+    if isinstance(x, np.generic) and is_numeric(x.dtype):
         return x.item()
-    return x if type(x) in (float, int, bool, complex) or (is_array(x) and x.dtype.kind not in "OUSV") else as_array(x)
+    return x if type(x) in (float, int, bool, complex) or (is_array(x) and is_numeric(x.dtype)) else as_array(x)
 
 
 def _not_numbers(data, dtype=None):

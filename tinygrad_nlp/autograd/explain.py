@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from nlp_kernels.errors import AxisError, DeviceError, DtypeError, ShapeError, TinygradError
 
 from tinygrad_nlp.autograd.arrays import is_array
+from tinygrad_nlp.autograd.bfloat16 import is_numeric
 from tinygrad_nlp.autograd.devices import device_of
 
 F = TypeVar("F", bound=Callable)
@@ -35,7 +36,7 @@ def library_error(function: str, error: Exception, inputs: Sequence[Any]) -> Exc
 
 def no_numbers(x: Any) -> str:
     """What an operand is instead of numbers, None or an array of text or objects; "" for everything else."""
-    return "None" if x is None else str(x.dtype) if is_array(x) and x.dtype.kind in "OUSV" else ""
+    return "None" if x is None else str(x.dtype) if is_array(x) and not is_numeric(x.dtype) else ""
 
 
 def renamed(function: str, error: Exception) -> Exception:

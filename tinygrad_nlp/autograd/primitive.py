@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from nlp_kernels.errors import DtypeError, TinygradError
 
 from tinygrad_nlp.autograd import anomaly, operators
 from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.bfloat16 import BFLOAT16, in_float32, is_floating, is_inexact, is_numeric
 from tinygrad_nlp.autograd.convert import as_array, operand
 from tinygrad_nlp.autograd.explain import library_error, no_numbers
 from tinygrad_nlp.autograd.modes import ANOMALY, RECORD, mode
@@ -38,7 +39,7 @@ from tinygrad_nlp.autograd.tensor import Tensor, wrap
 _CALL = """\
 def {name}({signature}):
     try:
-{unwrap}
+{unwrap}{narrow}
         y = forward({arguments})
     except (ValueError, IndexError, TypeError, AttributeError) as error:
         primitive.explain(error, ({inputs},))
@@ -61,6 +62,9 @@ _UNWRAP = """\
         else:
             node_{x}, {x} = None, {x} if type({x}) is ndarray else {plain}({x})
 """
+_NARROW = """
+        if {tests}:
+            return in_float32(primitive.call, primitive.tensors([{nodes}], [{inputs}]), {{{hyper}}})"""
 
 
 def outputs_of(node: Node, arrays: tuple) -> tuple[Tensor, ...]:
@@ -83,15 +87,16 @@ class Primitive:
 
     Positional parameters are inputs (Tensors, arrays, numbers, shapes), keyword-only ones are hyperparameters. With
     `broadcasts` (elementwise functions) a gradient is summed over broadcast axes, and inputs of different dtypes are
-    promoted. With `several` the function returns a tuple, and its rules get the tuple of the outputs' cotangents.
+    promoted. With `several` the function returns a tuple, and its rules get the tuple of the outputs' cotangents. One
+    that `moves` values and computes none, nor does its rule, takes bfloat16 as it is; the others see it in float32.
     """
 
     source: str  # the Python text of the call
     call: Any  # the differentiable function itself
 
-    def __init__(self, forward: Callable, *, broadcasts: bool = False, several: bool = False):
+    def __init__(self, forward: Callable, *, broadcasts: bool = False, several: bool = False, moves: bool = False):
         self.__name__ = forward.__name__
-        self.forward, self.broadcasts, self.several = forward, broadcasts, several
+        self.forward, self.broadcasts, self.several, self.moves = forward, broadcasts, several, moves
         parameters = inspect.signature(forward).parameters.values()
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
             raise TypeError(f"{forward.__name__}: a primitive names its inputs; * and ** are not possible")
@@ -142,7 +147,7 @@ class Primitive:
         mixed = [f"(node_{n} is not None and {n}.dtype is not y.dtype)" for n in self.names]
         constant = "True" if self.several else " and ".join(f"{n} is None" for n in nodes) or "True"
         if "dtype" in self.inputs + self.hyper:
-            constant += " or y.dtype.kind not in 'fc'"  # a conversion to integers has no gradient
+            constant += " or not is_inexact(y.dtype)"  # a conversion to integers has no gradient
         promote = ""
         if self.broadcasts and len(self.inputs) > 1 and mixed:
             again = f"primitive.promoted(({', '.join(nodes)},), ({', '.join(self.inputs)},), y.dtype)"
@@ -151,6 +156,7 @@ class Primitive:
             name=self.__name__,
             signature=self._signature(),
             unwrap="".join(_UNWRAP.format(x=n, plain=self._plain(n)) for n in self.inputs).rstrip(),
+            narrow=self._narrow(nodes),
             arguments=", ".join([*self.inputs, *(f"{h}={h}" for h in self.hyper)]),
             inputs=", ".join(self.inputs),
             constant=constant,
@@ -165,6 +171,9 @@ class Primitive:
             "tape_mode": mode,
             "RECORD": RECORD,
             "as_output": self._output,
+            "bfloat16": BFLOAT16,
+            "in_float32": in_float32,
+            "is_inexact": is_inexact,
             "Node": Node,
             "Tensor": Tensor,
             "tick": tick,
@@ -204,6 +213,22 @@ class Primitive:
             return "as_optional" if name in self.optional else "as_weak"
         return "as_input" if name in self.names else "as_parameter"
 
+    def _narrow(self, nodes: list[str]) -> str:
+        """The lines that send operands of bfloat16 through float32, unless they are only moved."""
+        surely = {n for n in self.names if self._plain(n) == "as_input"} - {*self.optional}  # an array by now
+        tests = [
+            f"{n}.dtype is bfloat16" if n in surely else f"getattr({n}, 'dtype', None) is bfloat16"
+            for n in ([] if self.moves else self.inputs)
+        ]
+        if not tests:
+            return ""
+        return _NARROW.format(
+            tests=" or ".join(tests),
+            nodes=", ".join(nodes),
+            inputs=", ".join(self.inputs),
+            hyper=", ".join(f"{h!r}: {h}" for h in self.hyper),
+        )
+
     def _signature(self) -> str:
         """The forward function's own signature; defaults are fetched by name."""
         parts, star = [], False
@@ -238,10 +263,10 @@ class Primitive:
         """The result of a call that is not recorded, is watched for anomalies, or has several outputs."""
         y = self._output(y) if self.several else y
         flags, outputs = mode.get(), y if self.several else (y,)
-        if outputs and outputs[0].dtype.kind in "OUSV":
+        if outputs and not is_numeric(outputs[0].dtype):
             raise DtypeError(f"{self.__name__}: there are no tensors of dtype {outputs[0].dtype}")
         node = None
-        if flags & RECORD and any(n is not None for n in nodes) and (self.several or y.dtype.kind in "fc"):
+        if flags & RECORD and any(n is not None for n in nodes) and (self.several or is_inexact(y.dtype)):
             node = Node(self, nodes, kept, [(a.shape, a.dtype) for a in y] if self.several else y.shape)
         if flags & ANOMALY:
             anomaly.check_forward(node, self, self.inputs, inputs, outputs)
@@ -253,11 +278,15 @@ class Primitive:
 
     def promoted(self, nodes: tuple, inputs: tuple, dtype: Any) -> list | None:
         """The inputs as Tensors of the result's dtype, by a recorded conversion; None where nothing changes."""
-        tracked = dict(zip(self.names, nodes, strict=True))
-        tensors = [wrap(x, tracked.get(n)) if is_array(x) else x for n, x in zip(self.inputs, inputs, strict=True)]
-        if not any(type(x) is Tensor and x.dtype != dtype and x.dtype.kind == "f" for x in tensors):
+        tensors = self.tensors(nodes, inputs)
+        if not any(type(x) is Tensor and x.dtype != dtype and is_floating(x.dtype) for x in tensors):
             return None
-        return [operators.ops.astype(x, dtype) if type(x) is Tensor and x.dtype.kind == "f" else x for x in tensors]
+        return [operators.ops.astype(x, dtype) if type(x) is Tensor and is_floating(x.dtype) else x for x in tensors]
+
+    def tensors(self, nodes: Sequence, inputs: Sequence) -> tuple:
+        """The inputs of a call with their places in the graph again; what is no array stays as it is."""
+        tracked = dict(zip(self.names, nodes, strict=True))
+        return tuple(wrap(x, tracked.get(n)) if is_array(x) else x for n, x in zip(self.inputs, inputs, strict=True))
 
     def explain(self, error: Exception, inputs: tuple) -> None:
         """Raise the library's error for one of NumPy's or CuPy's; a mistake of `forward` itself stays as it is."""
@@ -269,11 +298,14 @@ class Primitive:
             raise library_error(self.__name__, error, inputs) from error
 
 
-def primitive(forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False) -> Any:
+def primitive(
+    forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False, moves: bool = False
+) -> Any:
     """Make a function of arrays y = f(x, …) differentiable; `f.vjp("x")` declares the rule g, … -> ∂<g, y>/∂x.
 
     `broadcasts` is for elementwise functions, (...), (...) -> broadcast, whose gradients are summed back; `several` for
-    tuples of outputs. An input without a rule has no gradient; one that may be None has the default None. Raises
+    tuples of outputs; `moves` for what computes nothing and takes bfloat16 as it is. An input without a rule has no
+    gradient; one that may be None has the default None. Raises
     TypeError for *args, **kwargs and functions without a name, ValueError for a parameter named as what rules ask for.
 
     >>> @tn.primitive
@@ -287,7 +319,7 @@ def primitive(forward: Callable | None = None, *, broadcasts: bool = False, seve
     (Tensor(12.),)
     """
     if forward is None:
-        return lambda f: Primitive(f, broadcasts=broadcasts, several=several).call
+        return lambda f: Primitive(f, broadcasts=broadcasts, several=several, moves=moves).call
     return Primitive(forward).call
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 
 from tinygrad_nlp.autograd import operators
 from tinygrad_nlp.autograd.arrays import Array, is_array, namespace
+from tinygrad_nlp.autograd.bfloat16 import is_inexact
 from tinygrad_nlp.autograd.convert import as_array, to_host
 from tinygrad_nlp.autograd.devices import device_of
 from tinygrad_nlp.autograd.graph import Graph
@@ -48,7 +50,7 @@ class Tensor(Operators):
         )
 
     def _make_leaf(self, name: str | None = None) -> None:
-        if self.data.dtype.kind not in "fc":
+        if not is_inexact(self.data.dtype):
             raise DtypeError(f"only floating-point tensors can require a gradient, not {self.data.dtype}")
         self.node = Leaf(self.data.shape, self.data.dtype, name)
 
@@ -254,6 +256,8 @@ class Tensor(Operators):
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         self._refuse_export("a DLPack capsule")
+        if self.dtype is BFLOAT16 and self.device == "cpu":
+            raise DtypeError("NumPy exchanges no bfloat16 by DLPack: convert it with tinygrad_nlp.astype first")
         return self.data.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):

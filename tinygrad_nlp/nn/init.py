@@ -14,6 +14,7 @@ from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.bfloat16 import compute_dtype, is_floating
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.nn.loading import write
 from tinygrad_nlp.random import Generator
@@ -29,7 +30,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     Tensor([3., 3.])
     """
     _floating(tensor)
-    return write(tensor, (generator or random.default_generator).uniform(tensor.shape, a, b, dtype=tensor.dtype))
+    dtype = compute_dtype(tensor.dtype)
+    return write(tensor, (generator or random.default_generator).uniform(tensor.shape, a, b, dtype=dtype))
 
 
 @explained
@@ -43,7 +45,8 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     Tensor([3., 3.])
     """
     _floating(tensor)
-    return write(tensor, (generator or random.default_generator).normal(tensor.shape, mean, std, dtype=tensor.dtype))
+    dtype = compute_dtype(tensor.dtype)
+    return write(tensor, (generator or random.default_generator).normal(tensor.shape, mean, std, dtype=dtype))
 
 
 @explained
@@ -208,7 +211,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _floating(tensor: Any) -> None:
-    if not isinstance(tensor, Tensor) or tensor.dtype.kind != "f":
+    if not isinstance(tensor, Tensor) or not is_floating(tensor.dtype):
         given = f"a Tensor of {tensor.dtype}" if isinstance(tensor, Tensor) else type(tensor).__name__
         raise DtypeError(f"initial values are written into a floating-point Tensor, not {given}")
 

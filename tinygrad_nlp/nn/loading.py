@@ -10,6 +10,7 @@ from nlp_kernels.errors import DtypeError, TinygradError
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import is_array, namespace, writes
+from tinygrad_nlp.autograd.bfloat16 import is_numeric
 from tinygrad_nlp.autograd.devices import moved
 from tinygrad_nlp.autograd.node import tick
 from tinygrad_nlp.autograd.tensor import as_array
@@ -33,10 +34,10 @@ def load(owner: str, targets: Mapping[str, Tensor], state: Mapping[str, Any], st
     arrays = {name: _plain(state[name]) for name in targets if name in state}
     wrong = [
         f"{name} has shape {x.shape}, the module's has {targets[name].shape}"
-        if x.dtype.kind in "biuf"
+        if is_numeric(x.dtype)
         else f"{name} holds {x.dtype}, not numbers"
         for name, x in arrays.items()
-        if x.shape != targets[name].shape or x.dtype.kind not in "biuf"
+        if x.shape != targets[name].shape or not is_numeric(x.dtype)
     ]
     problems = [f"missing: {', '.join(missing)}"] if strict and missing else []
     problems += [f"unexpected: {', '.join(unexpected)}"] if strict and unexpected else []

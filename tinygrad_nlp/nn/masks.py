@@ -7,6 +7,7 @@ from typing import Any
 from nlp_kernels.errors import DtypeError
 
 from tinygrad_nlp.autograd.arrays import namespace
+from tinygrad_nlp.autograd.bfloat16 import is_floating
 from tinygrad_nlp.autograd.tensor import as_array
 
 
@@ -21,7 +22,7 @@ def keep_of(name: str, mask: Any, *, true_attends: bool) -> Any:
     mask = as_array(mask)
     if mask.dtype.kind == "b":
         return mask if true_attends else ~mask
-    if mask.dtype.kind != "f":
+    if not is_floating(mask.dtype):
         raise DtypeError(f"{name} is {mask.dtype}: a mask is bool, or float with only 0 and -inf")
     xp = namespace(mask)
     keep = mask == 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_nlp import ops
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.bfloat16 import is_floating
 from tinygrad_nlp.autograd.devices import is_device
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.tensor import as_array
@@ -105,7 +106,7 @@ class Module:
     def register_parameter(self, name: str, value: Tensor | None) -> None:
         """Register a parameter under a name; None stands for one that is absent, as a bias may be."""
         self._check_new(name)
-        if value is not None and not (isinstance(value, Tensor) and value.is_leaf and value.dtype.kind == "f"):
+        if value is not None and not (isinstance(value, Tensor) and value.is_leaf and is_floating(value.dtype)):
             raise TypeError(f"{type(self).__name__}.{name}: a parameter is a floating-point leaf Tensor or None")
         self._kinds[name] = PARAMETER
         object.__setattr__(self, name, value)
@@ -231,10 +232,10 @@ class Module:
         if device is not None and not is_device(device):
             device, dtype = None, device
         dtype = None if dtype is None else np.dtype(dtype)
-        if dtype is not None and dtype.kind != "f":
+        if dtype is not None and not is_floating(dtype):
             raise TypeError(f"{type(self).__name__}.to: parameters need a floating-point dtype, not {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
-            target = dtype if tensor.dtype.kind == "f" else None
+            target = dtype if is_floating(tensor.dtype) else None
             moved, gradient = tensor.detach().to(device, target), tensor.grad
             if moved.data is tensor.data:
                 continue

@@ -10,6 +10,7 @@ from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp import ops
 from tinygrad_nlp.autograd import Tensor
+from tinygrad_nlp.autograd.bfloat16 import is_floating
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.nn import functional as F
 from tinygrad_nlp.nn import init
@@ -113,7 +114,7 @@ class Recurrent(Module):
     def _time_first(self, input: Any, batch_first: bool) -> tuple[Tensor, bool]:
         """The input as (T, B, I), and whether it had a batch axis."""
         x = input if type(input) is Tensor else Tensor(input)
-        x = x if x.dtype.kind == "f" else ops.astype(x, self.weight_hh_l0.dtype)
+        x = x if is_floating(x.dtype) else ops.astype(x, self.weight_hh_l0.dtype)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             order = "(B, T, I)" if batch_first else "(T, B, I)"
             raise ShapeError(f"{self._name}: input {x.shape} must be {order} or (T, I), with I = {self.input_size}")

@@ -1,6 +1,7 @@
 """Elementwise arithmetic: the function, then its derivative. Inputs broadcast."""
 
 from tinygrad_nlp.autograd import namespace, primitive
+from tinygrad_nlp.autograd.bfloat16 import is_floating
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.poles import times
 
@@ -98,7 +99,7 @@ def divide(a, b):
 def _(g, b):  # d(a/b)/da = 1/b
     if isinstance(b, (int, float)):
         return g / b
-    return times(g, 1 / (b if b.dtype.kind == "f" else namespace(b).astype(b, g.dtype)))
+    return times(g, 1 / (b if is_floating(b.dtype) else namespace(b).astype(b, g.dtype)))
 
 
 @divide.vjp("b")

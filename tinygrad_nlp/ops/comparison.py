@@ -4,11 +4,14 @@ Their results are constants of the graph: no gradient flows through them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from nlp_kernels.common.bfloat16 import BFLOAT16
 
 from tinygrad_nlp.autograd.arrays import is_array, namespace
+from tinygrad_nlp.autograd.bfloat16 import in_float32
 from tinygrad_nlp.autograd.convert import operand
 from tinygrad_nlp.autograd.explain import explained, library_error
 from tinygrad_nlp.autograd.tensor import wrap
@@ -49,6 +52,8 @@ def constant(name: str, *args: Any, **params: Any) -> Any:
     """A function of the array namespace, of Tensors, arrays, lists and numbers; its results are constants."""
     try:
         args = tuple(map(operand, args))
+        if name != "nextafter" and any(is_array(a) and a.dtype is BFLOAT16 for a in args):
+            return in_float32(partial(constant, name), args, params)
         first = next((a for a in args if is_array(a)), 0)
         result = getattr(namespace(first), name)(*args, **params)
     except (ValueError, TypeError) as error:

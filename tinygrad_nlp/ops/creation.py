@@ -4,6 +4,7 @@ import numpy as np
 from nlp_kernels.errors import DtypeError
 
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
+from tinygrad_nlp.autograd.bfloat16 import is_floating, is_numeric
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.devices import library_of, moved
 from tinygrad_nlp.autograd.explain import explained, library_error
@@ -41,7 +42,7 @@ def _new(function, device, *args, dtype, **params):
 
 def _numeric(dtype):
     """A dtype of numbers or bools."""
-    if np.dtype(dtype).kind not in "biufc":
+    if not is_numeric(np.dtype(dtype)):
         raise DtypeError(f"there are no tensors of dtype {np.dtype(dtype)}")
     return dtype
 
@@ -59,7 +60,9 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
     """
     if type(obj) is Tensor:
         x = obj.to(device, dtype)
-        return x + 0 if copy and x is obj and x.dtype.kind == "f" else (wrap(x.data.copy()) if copy and x is obj else x)
+        if not copy or x is not obj:
+            return x
+        return x + 0 if is_floating(x.dtype) else wrap(x.data.copy())
     data = as_array(obj, dtype)
     if copy is False and data is not obj:
         raise ValueError("asarray: a copy is needed to make a Tensor of this object")
@@ -226,7 +229,7 @@ def from_dlpack(x, /, *, device=None, copy=None):
     return wrap(data.copy() if on_gpu and copy else data).to(device)
 
 
-@primitive
+@primitive(moves=True)
 def to_device(x, device):
     """x on another device, where the gradient comes back from.  (...) -> (...)
 

@@ -6,15 +6,19 @@ import builtins
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import DeviceError, DtypeError
 
+from tinygrad_nlp.autograd.bfloat16 import compute_dtype, promoted
 from tinygrad_nlp.autograd.devices import cupy_and_count
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.autograd.operators import Operators
 
 __all__ = [
     "__array_namespace_info__",
+    "bfloat16",
     "bool",
     "can_cast",
     "e",
@@ -42,6 +46,7 @@ bool = np.dtype("bool")
 int8, int16, int32, int64 = (np.dtype(f"int{n}") for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
 float32, float64 = np.dtype("float32"), np.dtype("float64")
+bfloat16 = BFLOAT16  # beyond the array API: stored so, computed in float32
 pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
 
 _ALL = {d.name: d for d in (bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)}
@@ -78,7 +83,8 @@ def finfo(type, /):
     >>> tn.finfo(tn.float32).bits
     32
     """
-    f = np.finfo(_of_kind("finfo", type, "f"))
+    dtype = np.dtype(_dtype(type))
+    f = ml_dtypes.finfo(dtype) if dtype is BFLOAT16 else np.finfo(_of_kind("finfo", dtype, "f"))
     return FloatInfo(f.bits, float(f.eps), float(f.max), float(f.min), float(f.smallest_normal), f.dtype)
 
 
@@ -104,7 +110,7 @@ def isdtype(dtype, kind):
     >>> tn.isdtype(tn.float32, "real floating")
     True
     """
-    return np.isdtype(dtype, kind)
+    return np.isdtype(compute_dtype(dtype), kind)
 
 
 @explained
@@ -116,7 +122,7 @@ def result_type(*arrays_and_dtypes):
     >>> tn.result_type(tn.float32, tn.float64)
     dtype('float64')
     """
-    return np.result_type(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
+    return promoted(*(a.dtype if hasattr(a, "dtype") else a for a in arrays_and_dtypes))
 
 
 @explained

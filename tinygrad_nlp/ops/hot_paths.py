@@ -21,6 +21,7 @@ from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor, namespace, primitive
+from tinygrad_nlp.autograd.bfloat16 import promoted
 from tinygrad_nlp.autograd.convert import as_array, to_host
 from tinygrad_nlp.autograd.devices import beside
 from tinygrad_nlp.autograd.explain import explained
@@ -253,7 +254,7 @@ def one_dtype(*xs: Any) -> list:
     dtypes = {x.dtype for x in tensors if x is not None}
     if len(dtypes) == 1:
         return tensors
-    dtype = np.result_type(*dtypes)
+    dtype = promoted(*dtypes)
     return [x if x is None or x.dtype == dtype else astype(x, dtype) for x in tensors]
 
 

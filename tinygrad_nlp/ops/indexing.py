@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from nlp_kernels.common import xp as helpers
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import DtypeError, ShapeError
 
 from tinygrad_nlp.autograd import namespace, primitive
@@ -23,7 +24,7 @@ __all__ = ["getitem", "scatter_add", "sort", "take", "take_along_axis"]
 _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 
-@primitive
+@primitive(moves=True)
 def getitem(x, index):
     """x[index]: integers, slices, None, ..., boolean and integer arrays.  (N, C) -> (C,) for an integer
 
@@ -45,6 +46,10 @@ def _add_at(buffer, index, value):
     """buffer[index] += value, where a place read twice receives both."""
     if _reads_once(index) or (type(index) is tuple and all(map(_reads_once, index))):
         buffer[index] += value
+    elif buffer.dtype is BFLOAT16:  # the sum of many rounded numbers, rounded once
+        wide = buffer.astype(np.float32)
+        _add_at(wide, index, value.astype(np.float32))
+        buffer[...] = wide
     elif type(buffer) is np.ndarray and buffer.ndim > 1 and is_array(index) and index.ndim == 1 and index.size:
         n, width = buffer.shape[0], math.prod(buffer.shape[1:])
         rows = value.reshape(index.size, width)

@@ -4,6 +4,7 @@ import math
 
 from tinygrad_nlp.autograd import namespace, primitive
 from tinygrad_nlp.autograd.arrays import broadcast
+from tinygrad_nlp.autograd.bfloat16 import widened
 from tinygrad_nlp.autograd.convert import as_array
 from tinygrad_nlp.autograd.explain import explained
 from tinygrad_nlp.ops.arithmetic import divide, subtract
@@ -116,6 +117,7 @@ def _(g, y, x, axis):  # 1[x = y] / (number of ties)
 
 
 @explained
+@widened
 def var(x, *, axis=None, correction=0.0, keepdims=False):
     """Σ (x - mean x)² / (n - correction) over the axes, in two passes.  (N, C) -> (), or (C,) for axis=0
 
@@ -131,6 +133,7 @@ def var(x, *, axis=None, correction=0.0, keepdims=False):
 
 
 @explained
+@widened
 def std(x, *, axis=None, correction=0.0, keepdims=False):
     """var(x)^(1/2) over the axes.  (N, C) -> (), or (C,) for axis=0
 
@@ -144,6 +147,7 @@ def std(x, *, axis=None, correction=0.0, keepdims=False):
 
 
 @explained
+@widened
 def vector_norm(x, *, axis=None, keepdims=False, ord=2):
     """(Σ |x|^p)^(1/p) over the axes, p = `ord`.  (N, C) -> (), or (C,) for axis=0
 

@@ -17,8 +17,10 @@ __all__ = [
     "triu",
 ]
 
+moves = primitive(moves=True)
 
-@primitive
+
+@moves
 def reshape(x, shape, *, copy=None):
     """The same elements in row-major order under another shape; one size may be -1.  (2, 3), (3, 2) -> (3, 2)
 
@@ -37,7 +39,7 @@ def _(g, x_shape):
     return g.reshape(x_shape)
 
 
-@primitive
+@moves
 def permute_dims(x, axes):
     """Axis i of the result is axis axes[i] of x.  (A, B, C), (2, 0, 1) -> (C, A, B)
 
@@ -55,7 +57,7 @@ def _(g, axes):  # the inverse permutation
     return namespace(g).permute_dims(g, tuple(sorted(range(n), key=lambda i: axes[i] % n)))
 
 
-@primitive
+@moves
 def matrix_transpose(x):
     """y[..., j, i] = x[..., i, j].  (..., N, C) -> (..., C, N)
 
@@ -73,7 +75,7 @@ def _(g):
     return namespace(g).matrix_transpose(g)
 
 
-@primitive
+@moves
 def moveaxis(x, source, destination):
     """Axes moved to new places, the others in order.  (A, B, C), 0, -1 -> (B, C, A)
 
@@ -90,7 +92,7 @@ def _(g, source, destination):
     return namespace(g).moveaxis(g, destination, source)
 
 
-@primitive
+@moves
 def expand_dims(x, axis=0):
     """A new axis of size 1.  (N, C) -> (1, N, C) for axis 0
 
@@ -107,7 +109,7 @@ def _(g, x_shape):
     return g.reshape(x_shape)
 
 
-@primitive
+@moves
 def squeeze(x, axis):
     """Axes of size 1 taken away.  (1, C), 0 -> (C,)
 
@@ -125,7 +127,7 @@ def _(g, x_shape):
     return g.reshape(x_shape)
 
 
-@primitive
+@moves
 def flip(x, *, axis=None):
     """The order reversed along axes, all by default.  (...) -> (...)
 
@@ -142,7 +144,7 @@ def _(g, axis):
     return namespace(g).flip(g, axis=axis)
 
 
-@primitive
+@moves
 def roll(x, shift, *, axis=None):
     """y[(i + shift) mod N] = x[i] along axes, or in the flattened array.  (..., N, ...) -> (..., N, ...)
 
@@ -217,7 +219,7 @@ def astype(x, dtype, /, *, copy=True, device=None):
     return _astype(x, dtype, copy=copy) if device is None else _astype(x, dtype, copy=copy).to(device)
 
 
-@primitive
+@moves
 def _astype(x, dtype, *, copy):
     return namespace(x).astype(x, dtype, copy=copy)
 

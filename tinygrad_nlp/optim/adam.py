@@ -73,9 +73,8 @@ class Adam(Optimizer):
                     alike.setdefault((self.state[p]["step"], p.dtype), []).append(p)
             for parameters in alike.values():
                 states = [self.state[p] for p in parameters]
-                rows = [
-                    (p.data, p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, states, strict=True)
-                ]
+                thetas = map(self.stepped, parameters)
+                rows = [(x, x, s["exp_avg"], s["exp_avg_sq"]) for x, s in zip(thetas, states, strict=True)]
                 send = adamw.sender(rows)
                 if send is None:
                     return None

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import ShapeError
 
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import Array, namespace, writes
+from tinygrad_nlp.autograd.bfloat16 import compute_dtype
 from tinygrad_nlp.autograd.node import tick
+
+MASTER = "master"  # in a parameter's state
 
 
 class Optimizer:
@@ -18,8 +22,10 @@ class Optimizer:
 
     `params` is an iterable of leaf Tensors, or of dicts {"params": …, hyperparameters of that group}. An optimiser
     states its hyperparameters in `defaults` (checked by `_check`), the state of a parameter in `_new_state`, and one
-    step in `_update`. Raises TypeError for what is no Tensor in a list, ValueError for an empty list, for a Tensor that
-    is given twice or was computed, for hyperparameters that are unknown or out of range.
+    step in `_update`. A parameter of bfloat16 has a master in its state, the same numbers in float32: these take the
+    steps, however small, and the parameter is their rounding; weights that are loaded later need a new optimiser.
+    Raises TypeError for what is no Tensor in a list, ValueError for an empty list, for a Tensor that is given twice or
+    was computed, for hyperparameters that are unknown or out of range.
 
     >>> class Sign(optim.Optimizer):
     ...     def _update(self, data, g, state, group):
@@ -83,10 +89,22 @@ class Optimizer:
             ready = [p for p in group["params"] if p.requires_grad and p.grad is not None]
             for p in ready:
                 if p not in self.state:
-                    self.state[p] = self._new_state(p, group)
-            self._update_all([(p.data, _gradient(p, group), self.state[p]) for p in ready], group, grad_scale)
+                    self.state[p] = self._state_of(p, group)
+            parts = [(self.stepped(p), _gradient(p, group), self.state[p]) for p in ready]
+            self._update_all(parts, group, grad_scale)
             for p in ready:
+                if p.dtype is BFLOAT16:
+                    p.data[...] = self.state[p][MASTER]
                 writes.note(p.data, tick())
+
+    def stepped(self, p: Tensor) -> Array:
+        """What a step changes: the parameter itself, or its master."""
+        return self.state[p][MASTER] if p.dtype is BFLOAT16 else p.data
+
+    def _state_of(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """`_new_state`, and the master of a parameter that needs one."""
+        master = {MASTER: namespace(p.data).astype(p.data, np.float32)} if p.dtype is BFLOAT16 else {}
+        return self._new_state(p, group) | master
 
     def _update_all(
         self, parts: list[tuple[Array, Array, dict[str, Any]]], group: dict[str, Any], grad_scale: Any
@@ -169,7 +187,7 @@ class Optimizer:
 
     def _loaded(self, p: Tensor, number: int, values: Mapping[str, Any], group: dict[str, Any]) -> dict[str, Any]:
         """The state of one parameter, in its dtype and on its device."""
-        state = self._new_state(p, group)
+        state = self._state_of(p, group)
         if set(values) != set(state):
             raise ValueError(
                 f"{self._name}: parameter {number} has the state {', '.join(values)}, expected {', '.join(state)}"
@@ -191,11 +209,11 @@ class Optimizer:
 
 
 def _gradient(p: Tensor, group: dict[str, Any]) -> Array:
-    """The gradient to descend along, in the dtype of its parameter."""
+    """The gradient to descend along, in the dtype of its parameter, or of that one's master."""
     assert p.grad is not None
-    g = p.grad.data
-    if group.get("maximize") or g.dtype != p.dtype:
-        g = namespace(g).asarray(-g if group.get("maximize") else g, dtype=p.dtype)
+    g, dtype = p.grad.data, compute_dtype(p.dtype)
+    if group.get("maximize") or g.dtype != dtype:
+        g = namespace(g).asarray(-g if group.get("maximize") else g, dtype=dtype)
     return g
 
 
@@ -214,10 +232,10 @@ def _host_copy(value: Any) -> Any:
 
 
 def filled(p: Tensor, value: float) -> Array:
-    """An array of one value, like a parameter's."""
-    return namespace(p.data).full_like(p.data, value)
+    """An array of one value, like a parameter's or its master's."""
+    return namespace(p.data).full_like(p.data, value, dtype=compute_dtype(p.dtype))
 
 
 def zeros(p: Tensor) -> Array:
-    """An array of 0, like a parameter's."""
+    """An array of 0, like a parameter's or its master's."""
     return filled(p, 0)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from nlp_kernels.errors import TinygradError, UserError
 
+from tinygrad_nlp.train.settings import DTYPES
+
 FORMAT = "tinygrad-nlp/1"
 FILE_NAME = "checkpoint.safetensors"
 
@@ -69,7 +71,8 @@ def restore(
     device: str = "cpu",
 ) -> Any:  # fmt: skip
     """The model of a checkpoint's state, for use; `UserError` naming `path` where its tensors do not fit."""
-    model = model_class(config_class(**state["config"])).to(device=device, dtype=state["settings"]["dtype"])
+    dtype = DTYPES[state["settings"]["dtype"]]
+    model = model_class(config_class(**state["config"])).to(device=device, dtype=dtype)
     fill(model, None, state, path)
     return model.eval()
 

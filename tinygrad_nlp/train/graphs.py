@@ -22,6 +22,7 @@ from nlp_kernels.common.sending import sent_later
 from tinygrad_nlp import random
 from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.arrays import writes
+from tinygrad_nlp.autograd.bfloat16 import is_floating
 from tinygrad_nlp.autograd.devices import device_of
 from tinygrad_nlp.autograd.modes import ANOMALY, mode
 from tinygrad_nlp.autograd.node import tick
@@ -81,7 +82,7 @@ class GraphStep(StepByStep):
             assert self.graph is not None
             return self.graph.gradients(batch)
         drawn = random.default_generator.counter
-        there = [Tensor(x).to(self.device) if not isinstance(x, tuple) and x.dtype.kind == "f" else x for x in batch]
+        there = [Tensor(x).to(self.device) if not isinstance(x, tuple) and is_floating(x.dtype) else x for x in batch]
         found = self._gradients_of(lambda: self._kept(*self.run.loss_of(*there)))
         if random.default_generator.counter != drawn:
             self._refuse("dropout draws new random numbers for each")

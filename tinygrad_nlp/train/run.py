@@ -23,7 +23,7 @@ from tinygrad_nlp.train.options import flag_of
 from tinygrad_nlp.train.plot import loss_picture
 from tinygrad_nlp.train.progress import Reporter, telling_of_compilation
 from tinygrad_nlp.train.run_folder import RunFolder
-from tinygrad_nlp.train.settings import CHANGEABLE, Outcome, Settings
+from tinygrad_nlp.train.settings import CHANGEABLE, DTYPES, Outcome, Settings
 from tinygrad_nlp.train.writing import Writing
 
 DATA_STREAM, SAMPLE_STREAM = 2**62, 2**63  # where batches and samples begin in the seed's stream: nothing draws twice
@@ -61,7 +61,7 @@ class Run:
         self.name, self.settings = name, settings
         self.config = config_class(**(options | self.read_data()))
         random.manual_seed(settings.seed)
-        self.model = model_class(self.config).to(device=device, dtype=settings.dtype)
+        self.model = model_class(self.config).to(device=device, dtype=DTYPES[settings.dtype])
         self.optimizer = optim.AdamW(
             decay_groups(self.model, settings.weight_decay), lr=settings.lr, betas=(settings.beta1, settings.beta2)
         )

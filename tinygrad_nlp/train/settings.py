@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinygrad_nlp import bfloat16, float32, float64
 from tinygrad_nlp.train.options import Options, option
 
+DTYPES = {"float32": float32, "float64": float64, "bf16": bfloat16}  # of parameters, by the names of --dtype
 CHANGEABLE = ("data", "steps", "eval_every")  # what a continued run may change and stay the same run
 
 
@@ -31,7 +33,7 @@ class Settings(Options):
     clip: float = option(1.0, "largest norm of the gradient; 0 does not clip", low=0)
     eval_every: int = option(200, "steps from one validation and checkpoint to the next", low=1)
     seed: int = option(1337, "seed of weights, batches, dropout and samples", low=0, high=2**64 - 1)
-    dtype: str = option("float32", "floating-point type", choices=("float32", "float64"))
+    dtype: str = option("float32", "floating-point type; bf16 steps float32 masters", choices=tuple(DTYPES))
 
 
 @dataclass(frozen=True)

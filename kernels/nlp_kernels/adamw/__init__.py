@@ -9,8 +9,10 @@ import numpy as np
 
 from nlp_kernels.adamw import reference
 from nlp_kernels.common import check
+from nlp_kernels.common.bfloat16 import BFLOAT16, widened
 from nlp_kernels.common.cuda import address
 from nlp_kernels.dispatch import select
+from nlp_kernels.errors import DtypeError
 
 __all__ = ["clip_scale", "reference", "sender", "step", "step_all"]
 
@@ -41,6 +43,8 @@ def step(
     Raises ShapeError, DtypeError, ValueError for t < 1.
     """
     function, arrays = "adamw.step", {"theta": theta, "g": g, "m": m, "v": v}
+    if theta.dtype is BFLOAT16:
+        raise DtypeError(f"{function}: theta is bfloat16, in which small steps are lost; step a float32 copy of it")
     _check_scale(function, grad_scale, theta)
     if out is not None:
         written = zip(out, (theta, m, v), strict=True)
@@ -100,12 +104,12 @@ def clip_scale(gradients: Sequence[Any], max_norm: float) -> tuple[Any, Any]:
     """‖g‖ over all gradients together, and s = min(1, c/‖g‖), 1 where ‖g‖ is not finite (E22).  -> (norm, scale)
 
     gradients: at least one array, of any shapes; c `max_norm`. Both results are arrays of shape () where the gradients
-    are, so that no GPU is waited for: norm in float64, scale in the gradients' dtype, of several the widest. Raises
-    DtypeError.
+    are, so that no GPU is waited for: norm in float64, scale in the gradients' dtype, of several the widest, float32
+    for bfloat16. Raises DtypeError.
     """
     for i, g in enumerate(gradients):
         check.floating("adamw.clip_scale", **{f"gradients[{i}]": g})
-    gradients = [check.contiguous(g) for g in gradients]
+    gradients = [check.contiguous(widened(g)) for g in gradients]
     module = select("adamw", gradients[0])
     return (module if hasattr(module, "clip_scale") else reference).clip_scale(gradients, max_norm)
 

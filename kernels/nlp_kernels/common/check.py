@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nlp_kernels import simulator
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.common.xp import array_namespace, library
 from nlp_kernels.errors import DtypeError, ShapeError
 
@@ -27,15 +27,14 @@ def shape(function: str, name: str, x: Any, expected: tuple[int | str, ...]) -> 
 def floating(function: str, **arrays: Any) -> None:
     """Assert one floating-point dtype for all that are not None. Raises DtypeError naming the function and both.
 
-    bfloat16 (of `ml_dtypes`) is one of a GPU's, and of NumPy arrays in the simulator; no other kernel takes it.
+    bfloat16 (of `ml_dtypes`) is one of them: `dispatch` says what computes it.
     """
     first = dtype = None
     for name, x in arrays.items():
         if x is None or (first is not None and x.dtype == dtype):
             continue
-        if not (_is_bfloat16(x) or _is(x, "f", "real floating")):
-            expected = "float32 or float64 but on a GPU" if str(x.dtype) == "bfloat16" else "a floating-point dtype"
-            raise DtypeError(f"{function}: {name} is {x.dtype}, expected {expected}; convert it first")
+        if not (x.dtype is BFLOAT16 or _is(x, "f", "real floating")):
+            raise DtypeError(f"{function}: {name} is {x.dtype}, expected a floating-point dtype; convert it first")
         if first is not None:
             raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {dtype}; kernels do not mix dtypes")
         first, dtype = name, x.dtype
@@ -90,10 +89,3 @@ def rows(x: Any) -> Any:
 
 def _is(x, numpy_kind, kind):
     return x.dtype.kind == numpy_kind if type(x) is np.ndarray else array_namespace(x).isdtype(x.dtype, kind)
-
-
-def _is_bfloat16(x):
-    """Looked at first: to NumPy's and CuPy's `isdtype` it is no number."""
-    if type(x) is np.ndarray:
-        return x.dtype.kind == "V" and x.dtype.name == "bfloat16" and simulator.simulating()
-    return str(x.dtype) == "bfloat16"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels import simulator
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 
 DTYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}  # of arrays, and in CUDA
@@ -90,10 +91,11 @@ def device_of(x: Any) -> int | None:
     return None if type(x) is np.ndarray else x.device.id
 
 
-def check_launch(function: str, **arrays: Any) -> None:
+def check_launch(function: str, *, computed: tuple[str, ...] = (), **arrays: Any) -> None:
     """Assert what a launch takes: C-contiguous arrays on the current device, the floating ones of one dtype.
 
-    None passes. Raises DeviceError, DtypeError, ShapeError naming the function and the array.
+    The first is floating; those that `computed` names have the dtype that it is computed in. None passes.
+    Raises DeviceError, DtypeError, ShapeError naming the function and the array.
     """
     first, like = next((name, x) for name, x in arrays.items() if x is not None)
     device = device_of(like)
@@ -104,8 +106,10 @@ def check_launch(function: str, **arrays: Any) -> None:
             continue
         if type(x) is not type(like) or device_of(x) != device:
             raise DeviceError(f"{function}: {name} is {_described(x)}, {first} is {_described(like)}; move it there")
-        if x.dtype.kind == "f" and x.dtype != like.dtype:
-            raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {like.dtype}; kernels do not mix dtypes")
+        expected = arithmetic(like.dtype) if name in computed else like.dtype
+        if (x.dtype.kind == "f" or x.dtype is BFLOAT16) and x.dtype != expected:
+            fits = "kernels do not mix dtypes" if expected == like.dtype else f"expected {expected}"
+            raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {like.dtype}; {fits}")
         if not x.flags.c_contiguous:
             raise ShapeError(f"{function}: {name}, of shape {tuple(x.shape)}, is not C-contiguous; copy it first")
 

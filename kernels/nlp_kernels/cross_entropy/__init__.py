@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from nlp_kernels.common import check
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.cross_entropy import reference
 from nlp_kernels.dispatch import select
-from nlp_kernels.errors import ShapeError
+from nlp_kernels.errors import DtypeError, ShapeError
 
 __all__ = ["backward", "forward", "forward_backward", "reference"]
 
@@ -14,7 +17,8 @@ def forward(x: Any, target: Any, *, ignore_index: int = -100, label_smoothing: f
     """L_n = -Σ_i q_i log softmax(x_n)_i, q = (1 - ε) o_y + ε/C, in nats (E06, E45).  -> (loss (N,), saved)
 
     x: (N, C) logits; target: (N,) int32 or int64, 0 … C - 1, or `ignore_index` for a row that counts nothing
-    (loss 0, gradient 0); label smoothing ε in [0, 1]. One loss a row: sums and means are the caller's.
+    (loss 0, gradient 0); label smoothing ε in [0, 1]. One loss a row: sums and means are the caller's. The losses of
+    bfloat16 logits, and their cotangents, are float32.
     Raises ShapeError, DtypeError, IndexError for a target out of range (on a GPU, where looking would stall, its row's
     loss and gradient are NaN), ValueError for ε.
     """
@@ -82,7 +86,11 @@ def _in(out, dx):
 
 
 def _inputs(function, x, target, ignore_index, label_smoothing, dloss=None, out=None):
-    check.floating(function, x=x, dloss=dloss, out=out)
+    check.floating(function, x=x, out=out)
+    if x.dtype is not BFLOAT16:
+        check.floating(function, x=x, dloss=dloss)
+    elif dloss is not None and dloss.dtype != np.float32:
+        raise DtypeError(f"{function}: dloss is {dloss.dtype}, but the losses of bfloat16 logits are float32")
     check.shape(function, "x", x, ("N", "C"))
     N, C = x.shape
     if C == 0:

@@ -102,7 +102,7 @@ def _launch(function, kernel, arrays, ignore_index, label_smoothing, *more, task
 
 def _check(function, N, x, target, **others):
     """What the caller's own arrays may have wrong: those in `saved`, or all where this module is called."""
-    check_launch(function, x=x, target=target, **others)
+    check_launch(function, computed=("loss", "dloss", "m", "log_z"), x=x, target=target, **others)
     if target.dtype not in (np.int32, np.int64):
         raise DtypeError(f"{function}: target is {target.dtype}, expected int32 or int64")
     for name, shape in {"target": (N,), "dloss": (N,), "m": (N, 1), "log_z": (N, 1), "dx": x.shape}.items():
