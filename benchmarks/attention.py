@@ -24,7 +24,9 @@ def torch(torch, q, k, v, key_lengths=None, *, causal):
 
 def jax(jax, q, k, v, key_lengths=None, *, causal):
     jnp, T = jax.numpy, k.shape[2]
-    keep = jnp.arange(T) <= jnp.arange(T)[:, None] if causal else jnp.arange(T) < key_lengths[:, None, None, None]
+    keep = jnp.arange(T) <= jnp.arange(T)[:, None] if causal else True
+    if key_lengths is not None:
+        keep = jnp.arange(T) < key_lengths[:, None, None, None]
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return jax.nn.softmax(jnp.where(keep, scores, -jnp.inf)) @ v
 
@@ -32,12 +34,14 @@ def jax(jax, q, k, v, key_lengths=None, *, causal):
 def work(rng, dtype, B, H, T, D, mask):
     """Seven products of 2 D for each pair that the mask leaves: two forward, five backward.
 
-    T² pairs a head, T (T + 1) / 2 of them under a causal mask, T times a length between T/2 and T with lengths.
+    T² pairs a head, T (T + 1) / 2 of them under a causal mask, T times a length between T/2 and T with "lengths".
     Forward reads q, k and v and writes o; backward reads these and do and writes dq, dk and dv.
     """
     arrays = {name: rng.standard_normal((B, H, T, D), dtype) for name in ("q", "k", "v", "do")}
-    causal, pairs = mask == "causal", B * T * (T + 1) // 2
-    if not causal:
+    causal, pairs = mask == "causal", B * T * T
+    if causal:
+        pairs = B * T * (T + 1) // 2
+    elif mask == "lengths":
         arrays["key_lengths"] = rng.integers(T // 2, T + 1, B)
         pairs = T * int(np.sum(arrays["key_lengths"]))
     label, bytes_ = f"B{B} H{H} T{T} D{D}, {mask}", 12 * B * H * T * D * dtype.itemsize

@@ -9,13 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nlp_kernels.dispatch import ON_GPU
+
 from benchmarks.command import versions
 from benchmarks.compare import save
 from benchmarks.gpu.peers import PEERS
 from benchmarks.gpu.verdicts import fastest, near_the_floor
 from benchmarks.tables import cell, digits
 
-OURS = ("cuda", "reference")
+OURS = (*ON_GPU, "reference")
 
 
 @dataclass
