@@ -18,7 +18,19 @@ MODELS = (*NAMES, "gpt", "language_model")
 QUICK = [[name, "--quick"] for name in (*MODELS, "tape")]
 ALL = [
     *([name, *threads] for name in MODELS for threads in ([], ["--threads", "1"])),
-    *([name] for name in ("tape", "bars", "gpt_profile", "attention_cost", "gradient_checkers", "figures", "readme")),
+    *(
+        [name]
+        for name in (
+            "tape",
+            "bars",
+            "gpt_profile",
+            "attention_cost",
+            "gradient_checkers",
+            "tilings",
+            "figures",
+            "readme",
+        )
+    ),
 ]
 
 

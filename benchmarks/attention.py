@@ -25,7 +25,9 @@ def torch(torch, q, k, v, key_lengths=None, *, causal):
 
 def jax(jax, q, k, v, key_lengths=None, *, causal):
     jnp, S = jax.numpy, k.shape[2]
-    keep = jnp.arange(S) <= jnp.arange(S)[:, None] if causal else jnp.arange(S) < key_lengths[:, None, None, None]
+    keep = jnp.arange(S) <= jnp.arange(S)[:, None] if causal else True
+    if key_lengths is not None:
+        keep = jnp.arange(S) < key_lengths[:, None, None, None]
     k, v = (jnp.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return jax.nn.softmax(jnp.where(keep, scores, -jnp.inf)) @ v
@@ -34,14 +36,16 @@ def jax(jax, q, k, v, key_lengths=None, *, causal):
 def work(rng, dtype, B, H, T, D, mask, KH=None, S=None):
     """Seven products of 2 D for each pair that the mask leaves: two forward, five backward.
 
-    T S pairs a head, T (T + 1) / 2 of them under a causal mask, T times a length between S/2 and S with lengths.
+    T S pairs a head, T (T + 1) / 2 of them under a causal mask, T times a length between S/2 and S with "lengths".
     Forward reads q, k and v and writes o; backward reads these and do and writes dq, dk and dv.
     """
     KH, S = KH or H, S or T
-    arrays = {name: rng.standard_normal((B, *shape, D), dtype) for name, shape in
-              {"q": (H, T), "k": (KH, S), "v": (KH, S), "do": (H, T)}.items()}  # fmt: skip
-    causal, pairs = mask == "causal", B * T * (T + 1) // 2
-    if not causal:
+    shapes = {"q": (H, T), "k": (KH, S), "v": (KH, S), "do": (H, T)}
+    arrays = {name: rng.standard_normal((B, *shape, D), dtype) for name, shape in shapes.items()}
+    causal, pairs = mask == "causal", B * T * S
+    if causal:
+        pairs = B * T * (T + 1) // 2
+    elif mask == "lengths":
         arrays["key_lengths"] = rng.integers(S // 2, S + 1, B)
         pairs = T * int(np.sum(arrays["key_lengths"]))
     axes = f"B{B} H{H}" + f" KH{KH}" * (KH != H) + f" T{T}" + f" S{S}" * (S != T) + f" D{D}"

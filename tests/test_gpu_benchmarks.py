@@ -25,6 +25,7 @@ import_module("benchmarks.figures")  # before results go elsewhere: the READMEs'
 ROOFS = {"copy_gb_per_s": 3000.0, "read_gb_per_s": 3200.0, "fma_gflop_per_s": 60000.0}
 TORCH = bool(find_spec("torch"))
 CEILINGS = {*verdicts.COPIES, "empty"}
+JOBS = [(name, dtype) for name in passes.known() for dtype in passes.dtypes(name)]
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +50,11 @@ def small(monkeypatch):
     monkeypatch.setattr(measure, "MOST", 2)
     monkeypatch.setattr(clock, "WARM", 0)
     monkeypatch.setattr(measure, "COMPILE_S", np.inf)  # it takes seconds
-    for name in passes.known():
-        subject = passes.subject(name)
+    for name, dtype in JOBS:
+        subject = passes.subject(name, dtype)
         benchmark = replace(subject.benchmark, sizes=subject.benchmark.quick)
-        monkeypatch.setattr(import_module(f"benchmarks.gpu.{name}"), "SUBJECT", replace(subject, benchmark=benchmark))
+        constant = "BFLOAT16" if dtype == "bfloat16" else "SUBJECT"
+        monkeypatch.setattr(import_module(f"benchmarks.gpu.{name}"), constant, replace(subject, benchmark=benchmark))
 
 
 def quick(name, *options):
@@ -65,14 +67,16 @@ def test_every_cuda_kernel_has_a_benchmark_here():
     assert set(command.hot_paths()) == kernels
 
 
-@pytest.mark.parametrize("name", passes.known())
-def test_every_pass_agrees_and_is_timed_beside_its_ceilings(name, card):
-    rows = quick(name)
-    subject = passes.subject(name)
+@pytest.mark.parametrize(("name", "dtype"), JOBS)
+def test_every_pass_agrees_and_is_timed_beside_its_ceilings(name, dtype, card):
+    rows = quick(name, "--dtype", dtype)
+    subject = passes.subject(name, dtype)
     assert len(rows) == len(subject.benchmark.quick) * len(subject.passes)
     for row in rows.values():
-        ours = [backend for backend in hot_path.served(name, "cuda") if backend != "hopper"]  # it has no float32
+        ours = [who for who in hot_path.served(name, "cuda") if who in row]  # not all take every dtype
         assert list(row)[: len(ours)] == ours
+        assert "reference" in ours
+        assert set(ours) & {"hopper", "tensor_cores", "cuda"}
         assert ("torch" in row) == TORCH
         assert CEILINGS - {"read"} <= row.keys()
         for times in row.values():
@@ -87,13 +91,14 @@ def test_times_are_of_one_call(standin_cupy, monkeypatch):
         assert {times["median_us"] for times in row.values()} == {3000.0}
 
 
-@pytest.mark.parametrize("name", passes.known())
-def test_bars_name_what_is_measured(name):
-    subject = passes.subject(name)
-    known = {"copy", *peers.PEERS}
+@pytest.mark.parametrize(("name", "dtype"), JOBS)
+def test_bars_name_what_is_measured(name, dtype):
+    subject = passes.subject(name, dtype)
+    known = {"copy", "cublas", *peers.PEERS}
     for size in subject.benchmark.sizes:
         for of_it in subject.passes.values():
-            assert of_it.bars(*size).keys() <= known | {of_it.ceiling}
+            against = {name.rpartition("/")[2] for name in of_it.bars(*size)}
+            assert against <= known | {of_it.ceiling}
 
 
 def test_a_kernel_that_is_wrong_fails_its_rows_alone(monkeypatch, capsys):
@@ -185,7 +190,7 @@ def test_one_command_measures_all_and_writes_the_page(small, card, monkeypatch, 
 
     monkeypatch.setattr(command, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": measured}))
     all_benchmarks.main(["--device", "cuda", "--minutes", "3"])
-    assert [name for name, *_ in ran] == [f"benchmarks.{name}" for name in command.hot_paths()]
+    assert [(name, dtype) for name, _, _, _, dtype, *_ in ran] == [(f"benchmarks.{n}", dtype) for n, dtype in JOBS]
     data = json.loads((card / "softmax.json").read_text())
     assert data["complete"]
     assert data["processor"] == "stand-in for a GPU"
@@ -255,7 +260,7 @@ def test_the_processes_have_their_share_of_the_time_and_one_may_fail(monkeypatch
 
     monkeypatch.setattr(command, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": fails_once}))
     monkeypatch.setattr(command, "hot_paths", lambda: ("adamw", "softmax"))
-    with pytest.raises(SystemExit, match="failed: adamw"):
+    with pytest.raises(SystemExit, match="failed: adamw in float32"):
         all_benchmarks.main(["--device", "cuda", "--minutes", "2"])
     (_, first), (_, second) = ran
     share = passes.subject("adamw").rows / (passes.subject("adamw").rows + passes.subject("softmax").rows)
@@ -270,6 +275,9 @@ def test_what_no_gpu_can_do_is_refused(standin_cupy, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         quick("rnn")
     assert "rnn has nothing to measure on a GPU" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        quick("adamw", "--dtype", "bfloat16")
+    assert "adamw is not measured in bfloat16" in capsys.readouterr().err
     import_module("cupy._machine").machine.fails = 35
     with pytest.raises(SystemExit, match="2"):
         quick("softmax")

@@ -1,11 +1,11 @@
-"""Attention on a GPU, causal and with lengths: heads of 64 and 128, a thousand to sixteen thousand tokens; decoding."""
+"""Attention on a GPU: causal, with lengths, unmasked, decoding; heads of 64 and 128, up to sixteen thousand tokens."""
 
 from dataclasses import replace
 
 from nlp_kernels import attention
 
 from benchmarks import attention as cpu
-from benchmarks.gpu.passes import Pass, Subject
+from benchmarks.gpu.passes import Bars, Pass, Subject
 
 
 def forward(q, k, v, do, key_lengths=None, *, causal):
@@ -32,6 +32,14 @@ def backward_counts(work):
     return 2 * work.bytes // 3, 5 * work.flops // 7
 
 
+def forward_bars(*size) -> Bars:
+    return {"flash": 1.0, "cudnn": 0.85}
+
+
+def backward_bars(*size) -> Bars:
+    return {"flash": 1.0}
+
+
 BENCHMARK = replace(
     cpu.BENCHMARK,
     sizes=(
@@ -51,5 +59,22 @@ SUBJECT = Subject(
     {
         "forward": Pass(forward, "forward", forward_counts),
         "backward": Pass(backward, "backward", backward_counts),
+    },
+)
+TOKENS, WIDTH = 16384, 2048  # of all sequences together, and of all heads
+BFLOAT16 = Subject(
+    replace(
+        BENCHMARK,
+        sizes=tuple(
+            (TOKENS // T, WIDTH // D, T, D, mask)
+            for T in (4096, 16384)
+            for D in (64, 128)
+            for mask in ("causal", "all")
+        ),
+        quick=((2, 3, 5, 8, "causal"), (2, 3, 5, 8, "all")),
+    ),
+    {
+        "forward": Pass(forward, "forward", forward_counts, forward_bars, compiled=False),
+        "backward": Pass(backward, "backward", backward_counts, backward_bars, compiled=False),
     },
 )

@@ -77,12 +77,13 @@ class Row:
     def _right(self) -> dict[str, Any]:
         """What the reference gives: on the card, or on the host where CuPy cannot run it."""
         work = _copied(self.first)
+        work = replace(work, arrays={name: _widened(x) for name, x in work.arrays.items()})
         with dispatch.use_backend("reference", self.subject.name):
             try:
                 return self._bound([work])[0]()
             except Exception as error:
                 self.found.left_out(self.label, "reference", error)
-            host = replace(self.first, arrays={name: x.get() for name, x in self.first.arrays.items()})
+            host = replace(work, arrays={name: x.get() for name, x in work.arrays.items()})
             return {name: self.clock.cupy.asarray(np.asarray(x)) for name, x in self._bound([host])[0]().items()}
 
     def _agreed(self, who: str, bind: Callable[[list[Work]], list[Call]]) -> Calls:
@@ -95,6 +96,11 @@ class Row:
         calls = Calls(self.clock, bind(self.works))
         calls.warm_up()
         return calls
+
+
+def _widened(x: Any) -> Any:
+    """What is right for bfloat16 is computed in float32, of the same numbers."""
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
 
 
 def _copied(work: Work) -> Work:

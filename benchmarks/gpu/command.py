@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(hot_paths())}")
     options.add_argument("--device", choices=("cuda",), required=True)
     options.add_argument("--minutes", type=float, default=10.0, help="of all together (default 10)")
-    options.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    options.add_argument("--dtype", choices=passes.DTYPES, help="(default: float32, and bfloat16 where it is measured)")
     options.add_argument("--quick", action="store_true")
     return options
 
@@ -46,8 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     args = options.parse_args(argv)
     if unknown := set(args.names) - set(hot_paths()):
         options.error(f"no CUDA kernels are measured of {', '.join(unknown)}; there are {', '.join(hot_paths())}")
+    if args.dtype == "bfloat16" and (without := [n for n in args.names if "bfloat16" not in passes.dtypes(n)]):
+        options.error(f"{', '.join(without)} is not measured in bfloat16")
     device.needed(options)
-    names = args.names or list(hot_paths())
+    names = args.names or [n for n in hot_paths() if args.dtype != "bfloat16" or "bfloat16" in passes.dtypes(n)]
     failed = _run(names, args)
     if not args.quick:
         folder = compare.RESULTS / compare.machine("cuda")
@@ -59,20 +61,21 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(names: list[str], args: argparse.Namespace) -> list[str]:
-    """Each in its process, with a share of the time that goes by its rows; the names of those that failed."""
+    """Each in each dtype in its process, with a share of the time that goes by its rows; those that failed."""
     start, failed = time.perf_counter(), []
-    rows = {name: passes.subject(name).rows for name in names}
-    for i, name in enumerate(names):
+    jobs = [(name, dtype) for name in names for dtype in ([args.dtype] if args.dtype else passes.dtypes(name))]
+    rows = [passes.subject(*job).rows for job in jobs]
+    for i, (name, dtype) in enumerate(jobs):
         spent = time.perf_counter() - start
-        minutes = max(60 * args.minutes - spent, 0.0) / 60 * rows[name] / sum(rows[later] for later in names[i:])
-        options = ["--device", "cuda", "--dtype", args.dtype, "--minutes", f"{minutes:.2f}"]
-        print(f"{spent:5.0f} s: {name}, {minutes:.1f} minutes", flush=True)
+        minutes = max(60 * args.minutes - spent, 0.0) / 60 * rows[i] / sum(rows[i:])
+        options = ["--device", "cuda", "--dtype", dtype, "--minutes", f"{minutes:.2f}"]
+        print(f"{spent:5.0f} s: {name}, {dtype}, {minutes:.1f} minutes", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *options, *(["--quick"] if args.quick else [])]
         try:
             subprocess.run(command, check=True, timeout=None if args.quick else 60 * minutes + GRACE_S)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             print(error, file=sys.stderr)
-            failed.append(name)
+            failed.append(f"{name} in {dtype}")
     print(f"{time.perf_counter() - start:5.0f} s: done")
     return failed
 

@@ -48,9 +48,17 @@ class Random:
 
 def work(benchmark: Benchmark, random: Random, dtype: Any, size: tuple) -> Work:
     """The work of a size, all of its arrays on the device."""
-    made = benchmark.work(random, np.dtype(dtype), *size)
+    dtype = np.dtype(dtype)
+    made = benchmark.work(random, drawn_in(dtype), *size)
     arrays = {name: random.cupy.asarray(x) if isinstance(x, np.ndarray) else x for name, x in made.arrays.items()}
-    return replace(made, arrays=arrays)
+    if dtype.name == "bfloat16":
+        arrays = {name: x.astype(dtype) if x.dtype.kind == "f" else x for name, x in arrays.items()}
+    return replace(made, arrays=arrays, bytes=made.bytes * dtype.itemsize // drawn_in(dtype).itemsize)
+
+
+def drawn_in(dtype: Any) -> np.dtype:
+    """bfloat16 is rounded from float32: CuPy computes next to nothing with it."""
+    return np.dtype(np.float32 if str(dtype) == "bfloat16" else dtype)
 
 
 def sets(nbytes: tuple[int, int], copy_bytes_per_s: float, memory: int, window_s: float = 1e-3, most: int = 64) -> int:

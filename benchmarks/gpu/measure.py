@@ -41,7 +41,7 @@ class Session:
     found: results.Found = field(default_factory=results.Found)
 
     def take(self, n: int) -> Any:
-        return self.random.standard_normal(n, self.args.dtype)
+        return self.random.standard_normal(n, inputs.drawn_in(self.args.dtype))
 
     def share(self, rows_left: int) -> float:
         """Seconds for the next row."""
@@ -53,7 +53,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=__doc__, formatter_class=form)
     options.add_argument("--device", choices=("cuda",), required=True)
     options.add_argument("--minutes", type=float, default=4.0, help="fewer rounds rather than more time (default 4)")
-    options.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    options.add_argument("--dtype", choices=passes.DTYPES, default="float32")
     options.add_argument("--peers", nargs="*", choices=tuple(peers.PEERS), help="default: all; else nothing is saved")
     options.add_argument("--only", metavar="TEXT", help="works with this in their label; nothing is saved")
     options.add_argument("--quick", action="store_true", help="tiny shapes, two rounds, nothing is saved")
@@ -66,8 +66,10 @@ def main(name: str, argv: list[str] | None = None) -> dict[str, dict]:
     args = options.parse_args(argv)
     if name not in passes.known():
         options.error(f"{name} has nothing to measure on a GPU; {', '.join(passes.known())} have")
+    if args.dtype == "bfloat16" and "bfloat16" not in passes.dtypes(name):
+        options.error(f"{name} is not measured in bfloat16")
     device.needed(options)
-    session = _begin(passes.subject(name), args)
+    session = _begin(passes.subject(name, args.dtype), args)
     _measure(session)
     found = session.found
     if _kept(args):
@@ -82,7 +84,7 @@ def main(name: str, argv: list[str] | None = None) -> dict[str, dict]:
 def _begin(subject: Subject, args: argparse.Namespace) -> Session:
     start = time.perf_counter()
     random = inputs.Random(1001 if args.quick else inputs.DRAWN)
-    take = partial(random.standard_normal, dtype=args.dtype)
+    take = partial(random.standard_normal, dtype=inputs.drawn_in(args.dtype))
     clock = Clock(take, idle=args.quick)
     above = {} if args.quick else roofs(clock, take, clock.memory)
     return Session(subject, args, random, clock, start + 60 * args.minutes, above)

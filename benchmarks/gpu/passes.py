@@ -13,7 +13,11 @@ from nlp_kernels.dispatch import HOT_PATHS
 from benchmarks.hot_path import Benchmark, Work
 
 Call = Callable[[], dict[str, Any]]  # what is timed; gives values and gradients by name
-Bars = dict[str, float]  # of the peers how many times as fast we must be; of "copy" or "read" the share we must reach
+# Of a peer, or of "cublas", how many times as fast we must be; of "copy" or "read" the share we must reach.
+# "cuda/torch" is one for a backend that is not the first.
+Bars = dict[str, float]
+
+DTYPES = ("float32", "float64", "bfloat16")
 
 LONG_ROWS = tuple(1 << k for k in range(8, 19))  # 256 … 262,144 columns
 NUMBERS = 1 << 28  # of an array at most: rows of that many columns are fewer
@@ -42,7 +46,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Subject:
-    """A hot path; its benchmark is the CPU's with the sizes of a GPU."""
+    """A hot path in a dtype; its benchmark is the CPU's with the sizes of a GPU."""
 
     benchmark: Benchmark
     passes: dict[str, Pass]
@@ -61,5 +65,16 @@ def known() -> tuple[str, ...]:
     return tuple(name for name in HOT_PATHS if Path(__file__).with_name(f"{name}.py").exists())
 
 
-def subject(name: str) -> Subject:
-    return import_module(f"benchmarks.gpu.{name}").SUBJECT
+def subject(name: str, dtype: str = "float32") -> Subject:
+    """What is measured in a dtype; KeyError where that is nothing: in bfloat16, of what has no BFLOAT16."""
+    module = import_module(f"benchmarks.gpu.{name}")
+    if dtype != "bfloat16":
+        return module.SUBJECT
+    if not hasattr(module, "BFLOAT16"):
+        raise KeyError(f"{name} has nothing to measure in bfloat16")
+    return module.BFLOAT16
+
+
+def dtypes(name: str) -> tuple[str, ...]:
+    """Those that one command measures."""
+    return ("float32", "bfloat16") if hasattr(import_module(f"benchmarks.gpu.{name}"), "BFLOAT16") else ("float32",)

@@ -1,4 +1,4 @@
-"""The peers on the same arrays and the same stream: PyTorch eager, torch.compile, Triton.
+"""The peers on the same arrays and the same stream: PyTorch eager, torch.compile, Triton, PyTorch's attentions.
 
 Arrays are shared, not copied (DLPack). PyTorch's forward pass is that of training, whose inputs want gradients; its
 backward pass is that of its tape, run again and again over a graph that was made before.
@@ -17,7 +17,14 @@ from benchmarks.gpu.passes import Call, Pass, Subject
 from benchmarks.hot_path import Work
 from benchmarks.libraries import compiling
 
-PEERS = {"torch": "PyTorch", "compile": "torch.compile", "triton": "Triton"}
+PEERS = {
+    "torch": "PyTorch",
+    "compile": "torch.compile",
+    "triton": "Triton",
+    "flash": "PyTorch, FlashAttention",
+    "cudnn": "PyTorch, cuDNN",
+}
+ATTENTIONS = {"flash": "FLASH_ATTENTION", "cudnn": "CUDNN_ATTENTION"}  # of torch.nn.attention.SDPBackend
 
 
 class WithoutError(Exception):
@@ -67,7 +74,23 @@ def bound(name: str, subject: Subject, pass_: Pass, works: list[Work], *, compil
             raise WithoutError
         return compiled.bound(pass_, works)
     torch = import_module("torch")
-    return [_bind(subject, pass_.torch, w, partial(subject.benchmark.torch, torch, **w.hyper)) for w in works]
+    if name in ATTENTIONS and subject.name != "attention":
+        raise WithoutError
+    return [_bind(subject, pass_.torch, w, _function(torch, name, subject, w.hyper)) for w in works]
+
+
+def _function(torch: Any, name: str, subject: Subject, hyper: dict[str, Any]) -> Callable[..., Any]:
+    """The forward function, with PyTorch's choice of its kernel or with that of this name alone."""
+    function = partial(subject.benchmark.torch, torch, **hyper)
+    if name not in ATTENTIONS:
+        return function
+    choices = import_module("torch.nn.attention")
+
+    def forced(**inputs: Any) -> Any:
+        with choices.sdpa_kernel(getattr(choices.SDPBackend, ATTENTIONS[name])):
+            return function(**inputs)
+
+    return forced
 
 
 def _tensors(work: Work) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from benchmarks.tables import markdown
 
 
 def measured(folder: Path) -> dict[str, dict]:
-    """The results by name: the hot paths' in float32, then those in float64."""
-    names = [*known(), *(f"{name}-float64" for name in known())]
+    """The results by name: the hot paths' in float32, then those in other dtypes."""
+    names = [*known(), *(f"{name}-{dtype}" for dtype in ("bfloat16", "float64") for name in known())]
     files = {name: folder / f"{name}.json" for name in names}
     return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
 
@@ -28,16 +28,17 @@ def bars(measured: dict[str, dict]) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = [("", "work", "against", "wanted", "measured, median (quartiles)", "")]
     for name, data in measured.items():
         for v in data["verdicts"]:
+            work = v["work"] if v["who"] == next(iter(data["rows"][v["work"]])) else f"{v['work']}, {v['who']}"
             share = v["against"] in ("copy", "read")
             form = "{:.0%}".format if share else "{:.2f}×".format
-            against = f"the {v['against']} ceiling" if share else PEERS[v["against"]]
+            against = f"the {v['against']} ceiling" if share else PEERS.get(v["against"], v["against"])
             wanted = f"{v['bar']:.0%}" if share else f"{v['bar']:g}×"
             if "not_judged" in v:
                 speed, verdict = v["not_judged"], "not judged"
             else:
                 speed = f"{form(v['median'])} ({form(v['low'])} – {form(v['high'])})"
                 verdict = "held" if v["held"] else "not held"
-            table.append((name, v["work"], against, wanted, speed, verdict))
+            table.append((name, work, against, wanted, speed, verdict))
     return table
 
 

@@ -30,11 +30,13 @@ def near_the_floor(medians: Mapping[str, float], who: str) -> bool:
 def judged(label: str, times: Mapping[str, Times], bars: Bars, ceiling: str) -> list[dict]:
     """One verdict for each bar: {"work", "against", "bar", "median", "low", "high", "held"}, or why there is none."""
     medians = {who: statistics.median(t.seconds) for who, t in times.items()}
-    ours, found = next(iter(times)), []
-    for against, bar in bars.items():
-        row = {"work": label, "against": against, "bar": bar}
+    found = []
+    for name, bar in bars.items():
+        ours, _, against = name.rpartition("/")
+        ours = ours or next(iter(times))
+        row = {"work": label, "who": ours, "against": against, "bar": bar}
         who = fastest(medians, against)
-        if who is None:
+        if who is None or ours not in medians:
             found.append({**row, "not_judged": "not measured"})
         elif near_the_floor(medians, ours):
             found.append({**row, "not_judged": "near the time of an empty launch"})
