@@ -65,13 +65,17 @@ TOKENS, WIDTH = 16384, 2048  # of all sequences together, and of all heads
 BFLOAT16 = Subject(
     replace(
         BENCHMARK,
-        sizes=tuple(
-            (TOKENS // T, WIDTH // D, T, D, mask)
-            for T in (4096, 16384)
-            for D in (64, 128)
-            for mask in ("causal", "all")
+        sizes=(
+            *(
+                (TOKENS // T, WIDTH // D, T, D, mask)
+                for T in (4096, 16384)
+                for D in (64, 128)
+                for mask in ("causal", "all")
+            ),
+            (4, 32, 4096, 128, "causal", 8),
+            (16, 32, 1, 128, "all", 8, 8192),
         ),
-        quick=((2, 3, 5, 8, "causal"), (2, 3, 5, 8, "all")),
+        quick=((2, 3, 5, 8, "causal"), (2, 4, 5, 8, "all", 2), (2, 4, 1, 8, "all", 2, 130)),
     ),
     {
         "forward": Pass(forward, "forward", forward_counts, forward_bars, compiled=False),

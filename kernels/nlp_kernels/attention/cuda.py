@@ -22,7 +22,7 @@ SOURCE = Source(
 
 
 def supports(q, k, v, keep=None, key_lengths=None, **hyper):
-    if not serves(q) or q.itemsize < 4:  # bfloat16 has no kernel yet
+    if not serves(q) or q.itemsize < 4:  # bfloat16 is for tensor cores
         return False
     D = max(q.shape[3], v.shape[3])
     return D * q.itemsize**2 <= 4096 and _bytes(q, _head(D), 32, 4) <= shared_memory(q)

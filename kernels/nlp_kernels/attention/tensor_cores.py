@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nlp_kernels.attention import decode
 from nlp_kernels.attention.problem import ascending, lengths, problem
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, empty, serves, span
@@ -26,6 +27,8 @@ def supports(q, k, v, keep=None, key_lengths=None, **hyper):
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
+    if decode.pays(q, k, v):
+        return decode.forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)
     (B, H, T, D), Dv = q.shape, v.shape[3]
     memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1), np.float32)
     o = memory.transpose(0, 2, 1, 3)  # heads side by side: joining them is a view
