@@ -83,6 +83,23 @@ def test_in_four_orders(name):
     assert_right(every_order(lambda: results(*given)), *given)
 
 
+LARGE = {"large, causal": ((2, 4, 2, 1000, 1100, 128, 128), None, [1100, 700], {"causal": True, "dropout": DROPOUT})}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [*CASES, *LARGE])
+def test_on_a_gpu(name, real_cupy):
+    if real_cupy.cuda.Device().compute_capability != "90":
+        pytest.skip("needs a GPU of compute capability 9.0")
+    sizes, keep, lengths, hyper = (CASES | LARGE)[name]
+    inputs = drawn(*sizes)
+    there = [real_cupy.asarray(x.view(np.uint16)).view(bfloat16) for x in inputs]
+    masks = keep, None if lengths is None else np.array(lengths)
+    ours = results(*there, *(None if x is None else real_cupy.asarray(x) for x in masks), hyper)
+    here = [x.get() if x.dtype == np.float32 else x.copy().view(np.uint16).get().view(bfloat16) for x in ours]
+    assert_right(here, *inputs, *masks, hyper)
+
+
 @pytest.mark.parametrize("room", [1, 30000, 1 << 20])
 def test_sections_of_heads(room, monkeypatch):
     """Of one head, of two with a section that is not full, and of all."""
