@@ -88,10 +88,12 @@ class InFloat32:
 
 
 def _kernel_of_bfloat16(hot_path, *inputs, **hyper):
-    """The kernel that takes these as they are, if there is one and it is not another that is forced."""
-    name = forced(hot_path)
-    for known, module in _modules(hot_path).items():
-        if known != "reference" and name in (None, known) and module.supports(*inputs, **hyper):
+    """The kernel that takes these as they are and pays, or is forced; None where there is none."""
+    name, modules = forced(hot_path), _modules(hot_path)
+    for known, (module, supports, pays) in zip(modules, _asked[hot_path], strict=True):
+        if supports is None or name not in (None, known) or not supports(*inputs, **hyper):
+            continue
+        if name or pays is None or pays(*inputs, **hyper):
             return module
     return None
 

@@ -156,4 +156,4 @@ def test_what_it_serves(monkeypatch):
         monkeypatch.setattr(hopper, "capability", lambda x: 100)
         assert not hopper.supports(q, k, v)
     with dispatch.use_backend("hopper", "attention"), pytest.raises(BackendError, match="simulate=True"):
-        dispatch.select("attention", q, k, v)
+        attention.forward(q, k, v)

@@ -8,7 +8,7 @@ from cases import generators, is_float, layouts
 from cases.attention import cases
 from hypothesis import given, settings
 from nlp_kernels import attention, dispatch
-from nlp_kernels.attention import cuda, tensor_cores
+from nlp_kernels.attention import cuda, hopper, tensor_cores
 from nlp_kernels.simulator import ORDERS, RawModule, every_order, simulate
 from simulated import needs_simulator
 
@@ -177,8 +177,10 @@ def test_which_backend_has_which_arrays(monkeypatch):
     q, k, v, _ = drawn(1, 1, 1, 2, 3, 8, 8)
     single = [x.astype(np.float32) for x in (q, k, v)]
     with simulate():
-        assert dispatch.select("attention", q, k, v) is tensor_cores
+        assert dispatch.select("attention", q, k, v) is hopper, "the simulator is one"
         assert dispatch.select("attention", *single) is cuda
+        monkeypatch.setattr(hopper, "capability", lambda x: 100)
+        assert dispatch.select("attention", q, k, v) is tensor_cores
         assert not tensor_cores.supports(*drawn(1, 1, 1, 2, 3, 257, 8)[:3])
         monkeypatch.setattr(tensor_cores, "shared_memory", lambda x: 99 << 10)
         assert tensor_cores.supports(*drawn(1, 1, 1, 2, 3, 256, 8)[:3]), "an RTX has room for the widest heads"
