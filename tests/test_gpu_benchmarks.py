@@ -33,11 +33,24 @@ def card(standin_cupy, tmp_path, monkeypatch):
     """The stand-in, which shares its memory with PyTorch on the CPU; results go elsewhere."""
     monkeypatch.setattr(compare, "RESULTS", tmp_path)
     if TORCH:
-        torch = import_module("torch")
-        monkeypatch.setattr(peers, "to_torch", lambda x: torch.from_numpy(x._host))
-    as_array = standin_cupy.asarray
-    monkeypatch.setattr(peers, "to_cupy", lambda x: as_array(x.detach().numpy()) if hasattr(x, "detach") else x)
+        monkeypatch.setattr(peers, "to_torch", shared)
+    monkeypatch.setattr(peers, "to_cupy", lambda x: standin_cupy.asarray(fetched(x)) if hasattr(x, "detach") else x)
     return tmp_path / "stand-in-for-a-gpu"
+
+
+def shared(x):
+    """A tensor of the memory of an array of the stand-in; NumPy and PyTorch share no bfloat16."""
+    torch = import_module("torch")
+    if x.dtype.name == "bfloat16":
+        return torch.from_numpy(x._host.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(x._host)
+
+
+def fetched(x):
+    torch, x = import_module("torch"), x.detach()
+    if x.dtype == torch.bfloat16:
+        return x.contiguous().view(torch.int16).numpy().view("bfloat16")
+    return x.numpy()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from cases.matmul import HOT_PATH, cases
 from contract import draw_cotangents, evaluate
 from hypothesis import given, settings
 from nlp_kernels import dispatch, matmul
-from nlp_kernels.common.tensor_map import tensor_map
 from nlp_kernels.errors import BackendError, ShapeError
 from nlp_kernels.matmul import cuda, hopper, reference, tensor_cores
 from nlp_kernels.simulator import ORDERS, every_order, simulate
@@ -207,9 +206,7 @@ def fetched(x):
     return x.view(np.uint16).get().view(type_of("bfloat16"))
 
 
-def test_arrays_of_cupy(standin_cupy, monkeypatch):
-    """On the stand-in; the simulator's tensor maps in place of those of NVIDIA's driver."""
-    monkeypatch.setattr(hopper, "tensor_map", lambda x, box: tensor_map(x._host, box))
+def test_arrays_of_cupy(standin_cupy):
     x, w, b, residual, dy = inputs = rounded((20, 41), (41, 24), (24,), (20, 24), (20, 24))
     hyper = {"activation": "gelu", "transpose_w": False}
     x, w, b, residual, dy = (sent(standin_cupy, a) for a in inputs)

@@ -24,12 +24,14 @@ _kept: dict[str, ModuleType] = {}  # the stand-in's modules: imported once, so t
 def installed() -> Iterator[ModuleType]:
     """`import cupy` gives the stand-in inside a `with` block, on a machine of two devices that has not failed yet."""
     import array_api_compat
+    from nlp_kernels.common import tensor_map
 
-    real = _taken_away()
+    real, driver = _taken_away(), tensor_map._driver
     sys.path.insert(0, _FOLDER)
     sys.modules.update(_kept)
     try:
         cupy = importlib.import_module("cupy")
+        importlib.import_module("cupy._driver").opened()
         array_api_compat.cupy = importlib.import_module("array_api_compat.cupy")
         importlib.import_module("cupyx.scipy.special")
         with _kernels_of_its_own():
@@ -42,6 +44,7 @@ def installed() -> Iterator[ModuleType]:
         _kept.update(_taken_away())
         vars(array_api_compat).pop("cupy", None)
         sys.modules.update(real)
+        tensor_map._driver = driver
         if "array_api_compat.cupy" in real:
             array_api_compat.cupy = real["array_api_compat.cupy"]
 
@@ -77,9 +80,10 @@ def _kernels_of_its_own() -> Iterator[None]:
 def _forget_tables() -> None:
     """What launchers keep of a device, and on it."""
     from nlp_kernels.adamw import cuda as adamw
-    from nlp_kernels.common import gpu, sending
+    from nlp_kernels.common import gpu, sending, tensor_map
 
     sending._table.cache_clear()
+    tensor_map._encoded.cache_clear()
     gpu._attribute.cache_clear()
     gpu._capability.cache_clear()
     adamw._cut.cache_clear()

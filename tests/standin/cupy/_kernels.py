@@ -8,11 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 from cupy._array import ndarray
 from cupy._call import effect
+from cupy._driver import opened
 from cupy._machine import machine
 from cupy._memory import bytes_from
 from nlp_kernels import simulator
+from nlp_kernels.common import tensor_map
 from nlp_kernels.common.cuda import span
 from nlp_kernels.simulator.errors import SimulatorError
+from nlp_kernels.simulator.tensor_map import TENSOR_MAP
+
+opened()  # where the stand-in is found by PYTHONPATH nobody else says so
 
 
 class RawModule:
@@ -64,6 +69,8 @@ class RawKernel:
                 raise TypeError(f"{self.name}: argument {i} is an array of the host")
             if isinstance(a, ndarray) and a.data.device_id != machine.current:
                 raise ValueError(f"Array device must be same as the current device: argument {i} of {self.name}")
+            if getattr(a, "dtype", None) == tensor_map._OPAQUE:
+                a = a.view(TENSOR_MAP)
             plain.append(span(a._host) if isinstance(a, ndarray) else a)  # the simulator takes arrays without gaps
         machine.launches.append(self.name)
         effect(lambda: self._run(grid, block, plain, shared_mem))
