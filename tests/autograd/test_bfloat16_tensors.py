@@ -57,7 +57,7 @@ def test_products_and_repeated_places_do_not_either():
 
 
 def test_planted_a_sum_that_is_called_a_move_stalls():
-    @primitive(moves=True)
+    @primitive(takes_bfloat16=True)
     def careless(x):
         return x.sum()
 

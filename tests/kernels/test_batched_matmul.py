@@ -214,3 +214,25 @@ def test_gradients_to_order_two(ours_only, kernels, dtype, i):
         assert mine.dtype == dtype
         eps = np.finfo(dtype).eps
         np.testing.assert_allclose(mine, right, rtol=64 * eps, atol=64 * eps)
+
+
+@pytest.mark.parametrize("shapes", [((5, 7), (7, 4)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5))])
+def test_tensors_of_bfloat16_reach_the_tensor_cores_as_they_are(ours_only, shapes):
+    """Values and gradients, those of what is broadcast too; nothing is multiplied in float32."""
+    from cupy._machine import machine
+
+    a, b = (normal("bfloat16", *shape) for shape in shapes)
+    g = normal("bfloat16", *np.matmul(a.astype(np.float32), b.astype(np.float32)).shape)
+    exact = [Tensor(x.astype(np.float64)).requires_grad_() for x in (a, b)]
+    y = tn.matmul(*exact)
+    right = [y, *grad(y, exact, g.astype(np.float64))]
+    ours = [Tensor(x).to("cuda").requires_grad_() for x in (a, b)]
+    y = tn.matmul(*ours)
+    ours = [y, *grad(y, ours, Tensor(g).to("cuda"))]
+    products = [name for name in machine.launches if name.startswith("product<")]
+    assert len(products) == 3
+    assert all("__nv_bfloat16" in name for name in products)
+    for x, wanted in zip(ours, right, strict=True):
+        assert x.dtype == tn.bfloat16
+        x, wanted = x.detach().numpy().astype(np.float64), wanted.detach().numpy()
+        assert np.abs(x - wanted).max() <= 2**-7 * np.abs(wanted).max()  # a sum of rounded products

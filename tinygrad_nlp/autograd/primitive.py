@@ -88,15 +88,17 @@ class Primitive:
     Positional parameters are inputs (Tensors, arrays, numbers, shapes), keyword-only ones are hyperparameters. With
     `broadcasts` (elementwise functions) a gradient is summed over broadcast axes, and inputs of different dtypes are
     promoted. With `several` the function returns a tuple, and its rules get the tuple of the outputs' cotangents. One
-    that `moves` values and computes none, nor does its rule, takes bfloat16 as it is; the others see it in float32.
+    that moves values and computes none, or rounds once by itself, `takes_bfloat16`; the others see it in float32.
     """
 
     source: str  # the Python text of the call
     call: Any  # the differentiable function itself
 
-    def __init__(self, forward: Callable, *, broadcasts: bool = False, several: bool = False, moves: bool = False):
-        self.__name__ = forward.__name__
-        self.forward, self.broadcasts, self.several, self.moves = forward, broadcasts, several, moves
+    def __init__(
+        self, forward: Callable, *, broadcasts: bool = False, several: bool = False, takes_bfloat16: bool = False
+    ):
+        self.__name__, self.forward = forward.__name__, forward
+        self.broadcasts, self.several, self.takes_bfloat16 = broadcasts, several, takes_bfloat16
         parameters = inspect.signature(forward).parameters.values()
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
             raise TypeError(f"{forward.__name__}: a primitive names its inputs; * and ** are not possible")
@@ -218,7 +220,7 @@ class Primitive:
         surely = {n for n in self.names if self._plain(n) == "as_input"} - {*self.optional}  # an array by now
         tests = [
             f"{n}.dtype is bfloat16" if n in surely else f"getattr({n}, 'dtype', None) is bfloat16"
-            for n in ([] if self.moves else self.inputs)
+            for n in ([] if self.takes_bfloat16 else self.inputs)
         ]
         if not tests:
             return ""
@@ -299,14 +301,14 @@ class Primitive:
 
 
 def primitive(
-    forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False, moves: bool = False
+    forward: Callable | None = None, *, broadcasts: bool = False, several: bool = False, takes_bfloat16: bool = False
 ) -> Any:
     """Make a function of arrays y = f(x, …) differentiable; `f.vjp("x")` declares the rule g, … -> ∂<g, y>/∂x.
 
     `broadcasts` is for elementwise functions, (...), (...) -> broadcast, whose gradients are summed back; `several` for
-    tuples of outputs; `moves` for what computes nothing and takes bfloat16 as it is. An input without a rule has no
-    gradient; one that may be None has the default None. Raises
-    TypeError for *args, **kwargs and functions without a name, ValueError for a parameter named as what rules ask for.
+    tuples of outputs; `takes_bfloat16` for what computes nothing, or rounds by itself. An input without a rule has no
+    gradient; one that may be None has the default None. Raises TypeError for *args, **kwargs and functions without a
+    name, ValueError for a parameter named as what rules ask for.
 
     >>> @tn.primitive
     ... def cube(x):
@@ -319,7 +321,7 @@ def primitive(
     (Tensor(12.),)
     """
     if forward is None:
-        return lambda f: Primitive(f, broadcasts=broadcasts, several=several, moves=moves).call
+        return lambda f: Primitive(f, broadcasts=broadcasts, several=several, takes_bfloat16=takes_bfloat16).call
     return Primitive(forward).call
 
 

@@ -229,7 +229,7 @@ def from_dlpack(x, /, *, device=None, copy=None):
     return wrap(data.copy() if on_gpu and copy else data).to(device)
 
 
-@primitive(moves=True)
+@primitive(takes_bfloat16=True)
 def to_device(x, device):
     """x on another device, where the gradient comes back from.  (...) -> (...)
 

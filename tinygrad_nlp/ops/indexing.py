@@ -24,7 +24,7 @@ __all__ = ["getitem", "scatter_add", "sort", "take", "take_along_axis"]
 _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 
-@primitive(moves=True)
+@primitive(takes_bfloat16=True)
 def getitem(x, index):
     """x[index]: integers, slices, None, ..., boolean and integer arrays.  (N, C) -> (C,) for an integer
 

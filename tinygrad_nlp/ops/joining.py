@@ -60,7 +60,7 @@ def _slices_of(gs, axis):
     return whole[...]  # a view: whoever holds a slice does not see it added to
 
 
-@primitive(several=True, moves=True)
+@primitive(several=True, takes_bfloat16=True)
 def unstack(x, *, axis=0):
     """The slices x[0], x[1], … along an axis, as a tuple.  (N, C) -> N times (C,)
 

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import ShapeError
 from nlp_kernels.matmul import product
 
@@ -13,7 +15,7 @@ from tinygrad_nlp.ops.shape import permute_dims, reshape
 __all__ = ["matmul", "outer", "tensordot", "vecdot"]
 
 
-@primitive
+@primitive(takes_bfloat16=True)
 def matmul(a, b):
     """y[..., i, j] = Σ_k a[..., i, k] b[..., k, j].  (..., N, K), (..., K, M) -> (..., N, M)
 
@@ -82,6 +84,8 @@ def _scaled(g, other, axis, ndim):
 
 def _returned(g, shape, dtype):
     """The gradient of one factor: summed where it was broadcast, in its precision."""
+    if g.dtype is BFLOAT16 and g.shape != shape:
+        g = namespace(g).astype(g, np.float32)  # to be summed
     g = unbroadcast(g, shape)
     return g if g.dtype == dtype else namespace(g).astype(g, dtype)
 

@@ -17,7 +17,7 @@ __all__ = [
     "triu",
 ]
 
-moves = primitive(moves=True)
+moves = primitive(takes_bfloat16=True)
 
 
 @moves

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels.common import check
+from nlp_kernels.common.bfloat16 import BFLOAT16, rounded, widened
 from nlp_kernels.common.xp import array_namespace, library
 from nlp_kernels.dispatch import backends, forced, select
 from nlp_kernels.errors import ShapeError
@@ -81,8 +82,10 @@ def activate_backward(dy: Any, z: Any, b: Any = None, *, activation: str) -> tup
 def product(a: Any, b: Any) -> Any:
     """C = A B as the array API's matmul; large products of NumPy matrices run on all threads, a GPU's on its kernel.
 
-    (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here.
+    (..., M, K), (..., K, N) -> (..., M, N); what raises there raises here. Of bfloat16 the sums are of float32.
     """
+    if a.dtype is BFLOAT16 or b.dtype is BFLOAT16:
+        return _of_bfloat16(a, b)
     if type(a) is not np.ndarray or type(b) is not np.ndarray:
         return _on_a_gpu(a, b) if _fit_on_a_gpu(a, b) else array_namespace(a, b).matmul(a, b)
     if a.ndim > 1 < b.ndim and a.size * b.shape[-1] >= LARGE and _threaded(a, b):
@@ -92,6 +95,15 @@ def product(a: Any, b: Any) -> Any:
 
         return blas.product(a, b)
     return np.matmul(a, b)
+
+
+def _of_bfloat16(a, b):
+    """By the GPU's kernel, or in float32 and rounded; beside another floating dtype bfloat16 gives way."""
+    if _fit_on_a_gpu(a, b):
+        return _on_a_gpu(a, b)
+    y = product(*widened((a, b)))
+    # an inner product of NumPy's is no array
+    return rounded(array_namespace(a, b).asarray(y)) if a.dtype is b.dtype else y
 
 
 def _fit_on_a_gpu(a, b):
@@ -114,7 +126,9 @@ def _on_a_gpu(a, b):
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return _on_a_gpu(rows, b).reshape(*a.shape[:-1], b.shape[-1])
     ours = getattr(select("matmul", a, b), "product", None)
-    return ours(a, b) if ours else array_namespace(a, b).matmul(a, b)
+    if ours:
+        return ours(a, b)
+    return rounded(_on_a_gpu(*widened((a, b)))) if a.dtype is BFLOAT16 else array_namespace(a, b).matmul(a, b)
 
 
 def _threaded(a, b):
