@@ -3,7 +3,7 @@
 import numpy as np
 
 from nlp_kernels.attention import decode
-from nlp_kernels.attention.problem import ascending, lengths, problem
+from nlp_kernels.attention.problem import ascending, gradients, lengths, problem, results
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, empty, serves, span
 from nlp_kernels.common.gpu import blocks, shared_memory
@@ -32,8 +32,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     if decode.pays(q, k, v):
         return decode.forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)
     (B, H, T, D), Dv = q.shape, v.shape[3]
-    memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1))  # heads side by side: joining them is a view
-    o = memory.transpose(0, 2, 1, 3)
+    memory, o, lse = results(q, v)
     if lse.size:
         head = _head(max(D, Dv))
         tile, text = (256 // q.itemsize, LARGE) if head <= 64 else (32, SMALL)
@@ -51,7 +50,7 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
     do, q, k, v, o = map(ascending, (do, q, k, v, saved[0]))
     lse, delta = contiguous(saved[1]), empty(q, (B, H, T))
-    dq, dk, dv = empty(q, (B, T, H, D)), empty(q, (B, S, KH, D)), empty(q, (B, S, KH, Dv))
+    dq, dk, dv = gradients(q, k, v)
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     if delta.size:
         rows = np.int64(delta.size)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nlp_kernels.attention.problem import ascending, lengths, problem
+from nlp_kernels.attention.problem import ascending, lengths, problem, results
 from nlp_kernels.common.cuda import Source, address, arithmetic, empty, span
 from nlp_kernels.common.gpu import blocks, processors
 
@@ -26,8 +26,7 @@ def pays(q, k, v):
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
     (B, H, T, D), (KH, S, Dv), dtype = q.shape, v.shape[1:], arithmetic(q.dtype)
-    memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1), dtype)  # heads side by side: joining them is a view
-    o = memory.transpose(0, 2, 1, 3)
+    memory, o, lse = results(q, v)
     if lse.size:
         q, k, v = map(ascending, (q, k, v))
         asked = problem(q, k, v, keep, causal, scale, dropout, o=o)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nlp_kernels.attention import decode
-from nlp_kernels.attention.problem import lengths, problem
+from nlp_kernels.attention.problem import gradients, lengths, problem, results
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
 from nlp_kernels.common.gpu import blocks, capability
@@ -34,9 +34,7 @@ def supports(q, k, v, keep=None, key_lengths=None, *, scale=None, **hyper):
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):
     if decode.pays(q, k, v):
         return decode.forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)
-    (B, H, T, _), Dv = q.shape, v.shape[3]
-    memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1), np.float32)
-    o = memory.transpose(0, 2, 1, 3)  # heads side by side: joining them is a view
+    _, o, lse = results(q, v)
     q, k, v = map(readable, (q, k, v))
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o)
     head, read = _head(q, v), (_tiles(q, STAYS), _tiles(k, KEYS), _tiles(v, KEYS))
@@ -48,12 +46,10 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
 def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=False, scale=None, dropout=None):
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
-    (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
     do, q, k, v, o = map(readable, (do, q, k, v, saved[0]))
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     of_queries = _of_queries(do, o, saved[1], asked)
-    memory = empty(q, (B, T, H, D)), empty(q, (B, S, KH, D)), empty(q, (B, S, KH, Dv))
-    dq, dk, dv = (x.transpose(0, 2, 1, 3) for x in memory)
+    dq, dk, dv = (x.transpose(0, 2, 1, 3) for x in gradients(q, k, v))
     head, given = _head(q, v), (of_queries, keep, lengths(key_lengths), asked, np.int32(of_queries.shape[2]))
     shared = (2 * STAYS + 2 * STAGES * PASSES) * head * 2 + STAGES * PASSES * 8
     for of_keys, written, stay, passing in ("false", (dq, dq), (q, do), (k, v)), ("true", (dk, dv), (k, v), (q, do)):

@@ -4,7 +4,7 @@ import numpy as np
 
 from nlp_kernels.attention.reference import scale_or_default
 from nlp_kernels.common.check import contiguous
-from nlp_kernels.common.cuda import arithmetic
+from nlp_kernels.common.cuda import arithmetic, empty
 
 
 def problem(q, k, v, keep, causal, scale, dropout, *, o, do=None):
@@ -21,6 +21,18 @@ def problem(q, k, v, keep, causal, scale, dropout, *, o, do=None):
     for name, value in (values | {"drop_below": round(p * 2**32)}).items():
         struct[name] = value
     return struct
+
+
+def results(q, v):
+    """Memory for o, o in it, and ℓ: heads side by side, (B, T, H, Dv), so that joining them is a view."""
+    (B, H, T, _), Dv = q.shape, v.shape[3]
+    memory = empty(q, (B, T, H, Dv))
+    return memory, memory.transpose(0, 2, 1, 3), empty(q, (B, H, T, 1), arithmetic(q.dtype))
+
+
+def gradients(q, k, v):
+    """Memory for dq, dk and dv, heads side by side as well."""
+    return [empty(x, (x.shape[0], x.shape[2], x.shape[1], x.shape[3])) for x in (q, k, v)]
 
 
 def lengths(key_lengths):

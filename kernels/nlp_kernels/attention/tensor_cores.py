@@ -3,7 +3,7 @@
 import numpy as np
 
 from nlp_kernels.attention import decode
-from nlp_kernels.attention.problem import ascending, lengths, problem
+from nlp_kernels.attention.problem import ascending, gradients, lengths, problem, results
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, empty, serves, span
 from nlp_kernels.common.gpu import blocks, capability, shared_memory
@@ -30,8 +30,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
     if decode.pays(q, k, v):
         return decode.forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)
     (B, H, T, D), Dv = q.shape, v.shape[3]
-    memory, lse = empty(q, (B, T, H, Dv)), empty(q, (B, H, T, 1), np.float32)
-    o = memory.transpose(0, 2, 1, 3)  # heads side by side: joining them is a view
+    memory, o, lse = results(q, v)
     if lse.size:
         head, (q, k, v) = _head(max(D, Dv)), map(ascending, (q, k, v))
         asked = problem(q, k, v, keep, causal, scale, dropout, o=o)
@@ -47,15 +46,15 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     do, q, k, v, o = map(ascending, (do, q, k, v, saved[0]))
     lse = contiguous(saved[1].astype(np.float32, copy=False))  # another backend may have saved it
     delta = empty(q, (B, H, T), np.float32)
-    dq, dk, dv = empty(q, (B, T, H, D)), empty(q, (B, S, KH, D)), empty(q, (B, S, KH, Dv))
+    dq, dk, dv = gradients(q, k, v)
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     if delta.size:
         arrays = delta, span(do), span(o), asked, np.int64(delta.size)
         SOURCE.kernel("attention_delta", q)((blocks(q, -(-delta.size // 16)),), (128,), arrays)
     read = span(do), span(q), span(k), span(v), lse, delta, keep, lengths(key_lengths), asked
     head = _head(max(D, Dv))
-    gradients = 1 if head <= 128 else 2  # that blocks share out, as tensor_cores.cu says
-    for kernel, written, heads, rows, z in (("keys", (dk, dv), KH, S, gradients), ("queries", (dq,), H, T, 1)):
+    shared_out = 1 if head <= 128 else 2  # gradients that blocks share out, as tensor_cores.cu says
+    for kernel, written, heads, rows, z in (("keys", (dk, dv), KH, S, shared_out), ("queries", (dq,), H, T, 1)):
         if B * heads * rows:
             _launch(
                 f"attention_{kernel}<{head}>", q, B * heads, rows, z, head, (*written, *read), _backward_bytes(head)

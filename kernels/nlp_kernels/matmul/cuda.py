@@ -9,11 +9,12 @@ import numpy as np
 
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
-from nlp_kernels.common.gpu import blocks, processors
+from nlp_kernels.common.gpu import processors
+from nlp_kernels.matmul import passes
 from nlp_kernels.matmul.batches import batches, fits, lead, stacks, strides
-from nlp_kernels.matmul.reference import ACTIVATIONS
+from nlp_kernels.matmul.passes import THREADS, code, finish
 
-THREADS, STEP, SHARE = 256, 16, 64  # threads of a block; of K at a time; a block that shares K has at least this much
+STEP, SHARE = 16, 64  # of K at a time; a block that shares K has at least this much
 FILLED = 0.8  # of large tiles, at least, is what small ones would compute
 SMALL, LARGE = "64", "512 / sizeof(T)"  # tiles; of double the large one is 64, too
 NARROW, WIDE = "1", "16 / sizeof(T)"  # accesses
@@ -51,29 +52,12 @@ def supports(x, w, b=None, residual=None, **hyper):
     return serves(x) and x.dtype.name != "bfloat16" and fits(x, w)
 
 
-def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
-    keeps_z = activation != "none"
-    y, z, _ = _product(x, w.T if transpose_w else w, b, residual, activation, keeps_z=keeps_z)
-    return y, z
+def forward(x, w, b=None, residual=None, **hyper):
+    return passes.forward(_product, x, w, b, residual, **hyper)
 
 
-def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
-    dz = dy
-    if activation != "none":
-        z = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1] if saved is None else saved
-        dz = slopes(SOURCE, contiguous(dy), z, activation)
-    dresidual = None if residual is None else dy  # (15)
-    return *gradients(_product, dz, x, w, transpose_w=transpose_w, bias=b is not None), dresidual
-
-
-def gradients(multiply, dz, x, w, *, transpose_w, bias):
-    """dx, dw and db or None, of arrays or whatever `multiply` takes that has a `T`."""
-    dx, _, _ = multiply(dz, w if transpose_w else w.T)  # (12)
-    if transpose_w:
-        dw, _, db = multiply(dz.T, x, sums="a" if bias else None)  # (13)
-    else:
-        dw, _, db = multiply(x.T, dz, sums="b" if bias else None)
-    return dx, dw, db
+def backward(dy, x, w, b=None, residual=None, saved=None, **hyper):
+    return passes.backward(SOURCE, _product, _as_it_is, dy, x, w, b, residual, saved, **hyper)
 
 
 def product(a, b):
@@ -131,6 +115,10 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     return y, z, None if summed is None else summed[0]
 
 
+def _as_it_is(x):
+    return x
+
+
 def _operand(x):
     """Matrices (..., rows, K) in whichever order they lie; a copy where neither axis is contiguous."""
     rows, K = x.shape[-2:]
@@ -148,28 +136,6 @@ def _operand(x):
     wide = 16 // x.itemsize
     even = all(n % wide == 0 for n in (along, stride, *apart))
     return Operand(span(x), tuple(apart), stride, by_k, even and address(x) % 16 == 0)
-
-
-def slopes(source, dy, z, activation):
-    """dz = dy g'(z), by the kernel of passes.cuh that `source` includes."""
-    dz = empty(dy, dy.shape)
-    if dz.size:
-        kernel = source.kernel("slopes<T>", dy)
-        kernel((blocks(dy, -(-dz.size // THREADS)),), (THREADS,), (dz, dy, z, np.int64(dz.size), code(activation)))
-    return dz
-
-
-def finish(source, y, z, partial, bias=None, residual=None, activation="none"):
-    """y, and z where it is kept, of the sums in `partial` (splits, ..., M, N), likewise."""
-    sizes = np.int64(y.size), np.int32(y.shape[-1]), np.int32(partial.shape[0])
-    kernel = source.kernel("finish<T>", y)
-    grid = (blocks(y, -(-y.size // THREADS)),)
-    kernel(grid, (THREADS,), (y, z, partial, bias, residual, *sizes, code(activation)))
-
-
-def code(activation):
-    """An activation as the kernels take it."""
-    return np.int32(ACTIVATIONS.index(activation))
 
 
 def cpp(value):

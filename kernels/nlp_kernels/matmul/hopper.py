@@ -10,8 +10,9 @@ from nlp_kernels.common.cuda import Source, address, empty, serves, zeros
 from nlp_kernels.common.gpu import capability, processors
 from nlp_kernels.common.tensor_map import tensor_map
 from nlp_kernels.errors import ShapeError
-from nlp_kernels.matmul import tensor_cores
-from nlp_kernels.matmul.cuda import code, cpp, finish, gradients, slopes
+from nlp_kernels.matmul import passes, tensor_cores
+from nlp_kernels.matmul.cuda import cpp
+from nlp_kernels.matmul.passes import code, finish
 from nlp_kernels.matmul.tensor_cores import Operand, operand
 
 ROWS, STEP, STAGES, CLUSTER, BOX = 128, 64, 4, 2, 64  # hopper.cu: BM, BK, …; a box is 64 × 64
@@ -50,20 +51,12 @@ def pays(x, w, *inputs, **hyper):
     return len(x) * w.shape[0] * w.shape[1] >= least and min(len(x), *w.shape) >= shortest
 
 
-def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
-    w = operand(w).T if transpose_w else operand(w)
-    y, z, _ = _product(operand(x), w, b, residual, activation, keeps_z=activation != "none")
-    return y, z
+def forward(x, w, b=None, residual=None, **hyper):
+    return passes.forward(_product, operand(x), operand(w), b, residual, **hyper)
 
 
-def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
-    dz = dy
-    if activation != "none":
-        z = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1] if saved is None else saved
-        dz = slopes(SOURCE, contiguous(dy), z, activation)
-    taken = map(operand, (dz, x, w))  # dz once for both products
-    dresidual = None if residual is None else dy  # (15)
-    return *gradients(_product, *taken, transpose_w=transpose_w, bias=b is not None), dresidual
+def backward(dy, x, w, b=None, residual=None, saved=None, **hyper):
+    return passes.backward(SOURCE, _product, operand, dy, x, w, b, residual, saved, **hyper)
 
 
 def product(a, b, *, tile=None):

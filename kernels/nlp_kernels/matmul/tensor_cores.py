@@ -10,8 +10,10 @@ import numpy as np
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
 from nlp_kernels.common.gpu import blocks, capability, processors
+from nlp_kernels.matmul import passes
 from nlp_kernels.matmul.batches import batches, fits, lead, merged, stacks, strides
-from nlp_kernels.matmul.cuda import code, cpp, finish, gradients, plan, slopes
+from nlp_kernels.matmul.cuda import cpp, plan
+from nlp_kernels.matmul.passes import code, finish
 
 STEP, SHARE = 32, 128  # of K at a time; a block that shares K has at least this much
 LARGEST = 128  # tile
@@ -62,20 +64,12 @@ def pays(x, w, *inputs, **hyper):
     return x.dtype.name == "bfloat16" or (large and capability(x) in FULL_RATE)
 
 
-def forward(x, w, b=None, residual=None, *, activation="none", transpose_w=False):
-    w = operand(w).T if transpose_w else operand(w)
-    y, z, _ = _product(operand(x), w, b, residual, activation, keeps_z=activation != "none")
-    return y, z
+def forward(x, w, b=None, residual=None, **hyper):
+    return passes.forward(_product, operand(x), operand(w), b, residual, **hyper)
 
 
-def backward(dy, x, w, b=None, residual=None, saved=None, *, activation="none", transpose_w=False):
-    dz = dy
-    if activation != "none":
-        z = forward(x, w, b, activation=activation, transpose_w=transpose_w)[1] if saved is None else saved
-        dz = slopes(SOURCE, contiguous(dy), z, activation)
-    split = map(operand, (dz, x, w))  # dz once for both products
-    dresidual = None if residual is None else dy  # (15)
-    return *gradients(_product, *split, transpose_w=transpose_w, bias=b is not None), dresidual
+def backward(dy, x, w, b=None, residual=None, saved=None, **hyper):
+    return passes.backward(SOURCE, _product, operand, dy, x, w, b, residual, saved, **hyper)
 
 
 def product(a, b):
