@@ -7,6 +7,7 @@ from cases import ALL, generators, layouts
 from contract import assert_no_worse_than_the_problem, draw_cotangents, evaluate
 from hypothesis import given, settings
 from nlp_kernels import dispatch, softmax
+from nlp_kernels.common.cuda import Source
 from nlp_kernels.errors import BackendError, DtypeError, ShapeError
 from nlp_kernels.simulator import ORDERS, RawModule, every_order
 from nlp_kernels.softmax import cuda as softmax_cuda
@@ -110,3 +111,16 @@ def test_a_launcher_names_what_it_cannot_take():
         softmax_cuda.backward(x, x, None, np.asfortranarray(x))
     with pytest.raises(DtypeError, match=r"softmax.backward: dy is float64 but x is float32"):
         softmax_cuda.backward(x.astype(float), x, None, x)
+
+
+def test_a_changed_header_is_a_changed_source(tmp_path):
+    """CuPy's cache knows a kernel by its text and options alone."""
+    (tmp_path / "kernel.cu").write_text('#include "header.cuh"\n')
+    header = tmp_path / "header.cuh"
+    header.write_text("struct Problem { int rows; };\n")
+    source = Source(str(tmp_path / "kernel.py"), "kernel<T>")
+    before = source.code
+    header.write_text("struct Problem { long long rows; };\n")
+    assert source.code != before
+    header.write_text("struct Problem { int rows; };\n")
+    assert source.code == before

@@ -153,7 +153,7 @@ def test_what_it_serves(monkeypatch):
         assert not hopper.supports(q[..., :60], k[..., :60], v), "rows of 120 bytes"
         assert not hopper.supports(q, k[:, :, :0], v[:, :, :0])
         assert not hopper.supports(*drawn(1, 1, 1, 3, 4, 136, 8)[:3])
-        monkeypatch.setattr(hopper, "capability", lambda x: 100)
+        monkeypatch.setattr(hopper, "has_wgmma", lambda x: False)
         assert not hopper.supports(q, k, v)
     with dispatch.use_backend("hopper", "attention"), pytest.raises(BackendError, match="simulate=True"):
         attention.forward(q, k, v)

@@ -181,7 +181,7 @@ def test_which_backend_has_which_arrays(monkeypatch):
         assert dispatch.select("matmul", flat, flat.T) is tensor_cores
         assert dispatch.select("matmul", single, single) is tensor_cores
         assert not hopper.supports(large[None], large[None])
-        monkeypatch.setattr(hopper, "capability", lambda x: 100)
+        monkeypatch.setattr(hopper, "has_wgmma", lambda x: False)
         assert dispatch.select("matmul", large, large) is tensor_cores
     with dispatch.use_backend("hopper", "matmul", simulate=True), pytest.raises(BackendError, match="float32"):
         matmul.forward(single, single)
@@ -247,3 +247,15 @@ def test_what_comes_after_the_product_on_a_gpu(M, K, N, activation, hopper_cupy)
     with dispatch.use_backend("hopper", "matmul"):
         ours = evaluate(matmul, HOT_PATH, there, (sent(hopper_cupy, dy),))
     assert_right({name: fetched(x) for name, x in ours.items()}, Case(tuple(inputs), hyper), (dy,))
+
+
+def test_an_old_compiler_has_no_hopper(standin_cupy, monkeypatch):
+    """NVRTC before 12.9 refuses CuPy's -arch beside ours."""
+    from nlp_kernels.common import gpu
+
+    x = sent(standin_cupy, rounded((8, 8))[0])
+    assert hopper.supports(x, x)
+    gpu._nvrtc.cache_clear()
+    monkeypatch.setattr(standin_cupy.cuda.nvrtc, "getVersion", lambda: (12, 8))
+    assert not hopper.supports(x, x)
+    gpu._nvrtc.cache_clear()

@@ -179,7 +179,7 @@ def test_which_backend_has_which_arrays(monkeypatch):
     with simulate():
         assert dispatch.select("attention", q, k, v) is hopper, "the simulator is one"
         assert dispatch.select("attention", *single) is cuda
-        monkeypatch.setattr(hopper, "capability", lambda x: 100)
+        monkeypatch.setattr(hopper, "has_wgmma", lambda x: False)
         assert dispatch.select("attention", q, k, v) is tensor_cores
         assert not tensor_cores.supports(*drawn(1, 1, 1, 2, 3, 257, 8)[:3])
         monkeypatch.setattr(tensor_cores, "shared_memory", lambda x: 99 << 10)

@@ -86,6 +86,7 @@ def _forget_tables() -> None:
     tensor_map._encoded.cache_clear()
     gpu._attribute.cache_clear()
     gpu._capability.cache_clear()
+    gpu._nvrtc.cache_clear()
     adamw._cut.cache_clear()
     adamw._plans.clear()
 

@@ -6,7 +6,7 @@ from nlp_kernels.attention import decode
 from nlp_kernels.attention.problem import gradients, lengths, problem, results
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
-from nlp_kernels.common.gpu import blocks, capability
+from nlp_kernels.common.gpu import blocks, has_wgmma
 from nlp_kernels.common.tensor_map import tensor_map
 
 HEADS = 64, 128  # what a row of Q, K or V is padded to
@@ -28,7 +28,7 @@ SOURCE = Source(
 def supports(q, k, v, keep=None, key_lengths=None, *, scale=None, **hyper):
     (D, Dv), sizes = (q.shape[3], v.shape[3]), (*q.shape, *v.shape)
     fits = D % 8 == Dv % 8 == 0 and max(D, Dv) <= max(HEADS) and min(sizes) > 0 and max(sizes) < 2**31 - STAYS
-    return fits and serves(q) and q.dtype.name == "bfloat16" and capability(q) == 90 and (scale is None or scale > 0)
+    return fits and serves(q) and q.dtype.name == "bfloat16" and has_wgmma(q) and (scale is None or scale > 0)
 
 
 def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, dropout=None):

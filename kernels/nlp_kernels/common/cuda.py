@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from nlp_kernels import simulator
 from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
+from nlp_kernels.simulator import translate
 
 DTYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}  # of arrays, and in CUDA
 
@@ -47,10 +49,12 @@ class Source:
 
     @property
     def code(self) -> str:
-        return f'#line 1 "{self.path}"\n{self.path.read_text()}'
+        """The source; at its end, a digest of it and its headers: CuPy keeps kernels by this text."""
+        text = f'#line 1 "{self.path}"\n{self.path.read_text()}'
+        return f"{text}\n// {hashlib.sha256(translate.flatten(text, []).encode()).hexdigest()[:16]}\n"
 
     def options(self, dtype: Any) -> tuple[str, ...]:
-        """What the compiler is told; of CuPy's own -arch=sm_90 and sm_90a, in either order, NVRTC takes the latter."""
+        """What the compiler is told; of CuPy's own -arch=sm_90 and sm_90a NVRTC takes the latter (gpu.has_wgmma)."""
         wanted = ("-DNLP_BFLOAT16",) if str(dtype) == "bfloat16" else ()
         architecture = (f"-arch={self.only}",) if self.only else ()
         return ("-std=c++17", f"-I{self.path.parent}", *wanted, *architecture)

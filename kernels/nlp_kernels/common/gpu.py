@@ -19,6 +19,14 @@ def clusters(x: Any) -> bool:
     return capability(x) >= 90
 
 
+def has_wgmma(x: Any) -> bool:
+    """Whether kernels of sm_90a run and can be compiled: capability 9.0 alone, and NVRTC from 12.9 on.
+
+    Older ones refuse a second -arch beside CuPy's.
+    """
+    return capability(x) == 90 and _nvrtc(type(x) is np.ndarray) >= (12, 9)
+
+
 def blocks(x: Any, needed: int, per_processor: float = 8) -> int:
     """The size of a persistent grid: as many blocks as there is work for, or as the GPU runs at once."""
     if type(x) is np.ndarray:
@@ -39,6 +47,11 @@ def shared_memory(x: Any) -> int:
 @functools.cache  # asking takes longer than a launch
 def _attribute(device: int, name: str) -> int:
     return int(import_module("cupy").cuda.Device(device).attributes[name])
+
+
+@functools.cache
+def _nvrtc(simulated: bool) -> tuple[int, int]:
+    return (13, 0) if simulated else import_module("cupy").cuda.nvrtc.getVersion()
 
 
 @functools.cache

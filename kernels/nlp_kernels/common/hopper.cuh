@@ -20,9 +20,11 @@ PTX void mbarrier_init(mbarrier* b, unsigned count) {  // then fence_barrier_ini
 PTX void mbarrier_arrive(mbarrier* b) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
 }
-PTX void mbarrier_arrive_remote(mbarrier* b, unsigned rank) {  // at the same place in that block of the cluster
+// At the same place in that block of the cluster. It publishes nothing that this thread has written: what it has read
+// may be overwritten. With .release.cluster the compiler puts a fence of the whole GPU before each arrival.
+PTX void mbarrier_arrive_remote(mbarrier* b, unsigned rank) {
   asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
-               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(b)),
+               "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(b)),
                "r"(rank) : "memory");
 }
 PTX void mbarrier_arrive_expect_tx(mbarrier* b, unsigned bytes) {  // arrive; and so many bytes more will come

@@ -88,6 +88,7 @@ __device__ __forceinline__ void multiply_part(float (&d)[BN / 2], int steps, con
     const auto of_a = ptx::wgmma_descriptor<128>(a + consumer * BOX, 16, 8 * ROW);
     const auto of_b = ptx::wgmma_descriptor<128>(a + BM * ROW, B_BY_K ? 16 : BOX, 8 * ROW);
     ptx::mbarrier_wait(&full[slot.index], slot.parity);
+    ptx::wgmma_registers(d);
     ptx::wgmma_fence();
 #pragma unroll
     for (int q = 0; q < BK / 16; q++)  // (1) (12) (13)
@@ -100,6 +101,7 @@ __device__ __forceinline__ void multiply_part(float (&d)[BN / 2], int steps, con
     slot.next(STAGES);
   }
   ptx::wgmma_wait<0>();
+  ptx::wgmma_registers(d);
   release();
 }
 

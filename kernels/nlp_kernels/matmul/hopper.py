@@ -7,7 +7,7 @@ import numpy as np
 
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, zeros
-from nlp_kernels.common.gpu import capability, processors
+from nlp_kernels.common.gpu import has_wgmma, processors
 from nlp_kernels.common.tensor_map import tensor_map
 from nlp_kernels.errors import ShapeError
 from nlp_kernels.matmul import passes, tensor_cores
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
 def supports(x, w, b=None, residual=None, **hyper):
     fits = max(*x.shape, *w.shape) < 2**31 - CLUSTER * max(*COLUMNS)
-    return serves(x) and x.dtype.name == "bfloat16" and x.ndim == w.ndim == 2 and fits and capability(x) == 90
+    return serves(x) and x.dtype.name == "bfloat16" and x.ndim == w.ndim == 2 and fits and has_wgmma(x)
 
 
 def pays(x, w, *inputs, **hyper):
