@@ -62,13 +62,16 @@ def test_stacks_and_gradients_to_order_two(any_cupy):
         check_grads(through, [rng.normal(size=4), rng.normal(size=(2, 4, 3))], order=2)
 
 
-def test_stacks_of_bfloat16_are_refused(standin_cupy):
-    x = standin_cupy.zeros((2, 3, 3), pytest.importorskip("ml_dtypes").bfloat16)
-    with (
-        dispatch.use_backend("cublas", "matmul"),
-        pytest.raises(BackendError, match="'cublas' is forced, which does not"),
-    ):
-        matmul.product(x, x)
+def test_stacks_of_bfloat16_are_multiplied_in_float32(standin_cupy):
+    """CuPy 14 cannot multiply them as they are."""
+    import ml_dtypes
+
+    a, b = (standin_cupy.asarray(np.arange(18).reshape(2, 3, 3).astype(ml_dtypes.bfloat16)) for _ in "ab")
+    with dispatch.use_backend("cublas", "matmul"):
+        y = matmul.product(a, b)
+    assert y.dtype == ml_dtypes.bfloat16
+    exact = a.get().astype(np.float32) @ b.get().astype(np.float32)
+    assert (y.get() == exact.astype(ml_dtypes.bfloat16)).all()
 
 
 def test_it_is_never_chosen_unasked(standin_cupy):
