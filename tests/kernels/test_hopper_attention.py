@@ -100,6 +100,14 @@ def test_on_a_gpu(name, real_cupy):
     assert_right(here, *inputs, *masks, hyper)
 
 
+def test_what_another_backend_saved():
+    given = q, k, v, do, keep, lengths, hyper = *drawn(1, 1, 1, 9, 9, 16, 16), None, None, {"causal": True}
+    saved = reference.forward(*wide(q, k, v), **hyper)[1]
+    assert {x.dtype.name for x in saved} == {"float64"}
+    with simulate(), dispatch.use_backend("hopper", "attention"):
+        assert_backward(attention.backward(do, q, k, v, keep, lengths, saved, **hyper), *given)
+
+
 @pytest.mark.parametrize("room", [1, 30000, 1 << 20])
 def test_sections_of_heads(room, monkeypatch):
     """Of one head, of two with a section that is not full, and of all."""

@@ -46,9 +46,10 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
 def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=False, scale=None, dropout=None):
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
-    do, q, k, v, o = map(readable, (do, q, k, v, saved[0]))
+    o, lse = saved[0].astype(q.dtype, copy=False), saved[1].astype(np.float32, copy=False)  # maybe another backend's
+    do, q, k, v, o = map(readable, (do, q, k, v, o))
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
-    of_queries = _of_queries(do, o, saved[1], asked)
+    of_queries = _of_queries(do, o, lse, asked)
     dq, dk, dv = (x.transpose(0, 2, 1, 3) for x in gradients(q, k, v))
     head, given = _head(q, v), (of_queries, keep, lengths(key_lengths), asked, np.int32(of_queries.shape[2]))
     shared = (2 * STAYS + 2 * STAGES * PASSES) * head * 2 + STAGES * PASSES * 8
