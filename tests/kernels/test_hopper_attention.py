@@ -20,6 +20,15 @@ def drawn(B, H, KH, T, S, D, Dv):
     return [rng.normal(size=shape).astype(bfloat16) for shape in shapes]
 
 
+def beyond(k, v, lengths, value):
+    """k and v with another value in the rows beyond the lengths, which nobody may look at."""
+    k, v = k.copy(), v.copy()
+    for x in (k, v):
+        for b, length in enumerate(() if lengths is None else lengths):
+            x[b, :, length:] = value
+    return k, v
+
+
 def wide(*arrays):
     return [x.astype(np.float64) for x in arrays]
 
@@ -65,6 +74,7 @@ CASES = {  # B, H, KH, T, S, D, Dv; keep; lengths; the rest
     "causal, fewer keys": ((1, 1, 1, 150, 3, 16, 24), None, None, {"causal": True}),
     "heads that share keys": ((2, 4, 2, 20, 140, 64, 64), None, [140, 0], {"causal": True}),
     "lengths and dropout": ((1, 2, 1, 30, 270, 72, 128), None, [261], {"dropout": DROPOUT}),
+    "lengths at the ends of tiles": ((3, 1, 1, 20, 200, 64, 64), None, [128, 64, 1], {}),
     "a mask": ((1, 2, 2, 70, 290, 64, 64), masked(70, 290), [250], {"causal": True, "dropout": DROPOUT}),
 }
 
@@ -79,8 +89,12 @@ def results(q, k, v, do, keep, lengths, hyper):
 @pytest.mark.parametrize("name", CASES)
 def test_in_four_orders(name):
     sizes, keep, lengths, hyper = CASES[name]
-    given = *drawn(*sizes), keep, None if lengths is None else np.array(lengths), hyper
-    assert_right(every_order(lambda: results(*given)), *given)
+    q, k, v, do = drawn(*sizes)
+    masks = keep, None if lengths is None else np.array(lengths)
+    ours = every_order(lambda: results(q, *beyond(k, v, lengths, np.nan), do, *masks, hyper))
+    assert_right(ours, q, *beyond(k, v, lengths, 0), do, *masks, hyper)
+    for x, clean in zip(ours[3:], beyond(*ours[3:], lengths, 0), strict=True):
+        assert (x == clean).all(), "a key beyond the length has a gradient"
 
 
 LARGE = {"large, causal": ((2, 4, 2, 1000, 1100, 128, 128), None, [1100, 700], {"causal": True, "dropout": DROPOUT})}
@@ -92,12 +106,13 @@ def test_on_a_gpu(name, real_cupy):
     if real_cupy.cuda.Device().compute_capability != "90":
         pytest.skip("needs a GPU of compute capability 9.0")
     sizes, keep, lengths, hyper = (CASES | LARGE)[name]
-    inputs = drawn(*sizes)
+    q, k, v, do = drawn(*sizes)
+    inputs = q, *beyond(k, v, lengths, np.nan), do
     there = [real_cupy.asarray(x.view(np.uint16)).view(bfloat16) for x in inputs]
     masks = keep, None if lengths is None else np.array(lengths)
     ours = results(*there, *(None if x is None else real_cupy.asarray(x) for x in masks), hyper)
     here = [x.get() if x.dtype == np.float32 else x.copy().view(np.uint16).get().view(bfloat16) for x in ours]
-    assert_right(here, *inputs, *masks, hyper)
+    assert_right(here, q, *beyond(k, v, lengths, 0), do, *masks, hyper)
 
 
 def test_what_another_backend_saved():

@@ -9,7 +9,7 @@ from nlp_kernels.attention import hopper, reference
 from nlp_kernels.dispatch import ROOT
 from nlp_kernels.simulator import RawModule, SimulatorError, simulate
 from simulated import needs_simulator
-from test_hopper_attention import assert_backward, assert_forward, drawn, wide
+from test_hopper_attention import assert_backward, assert_forward, beyond, drawn, wide
 
 pytestmark = needs_simulator()
 FILES = "pipeline.cuh", "hopper_backward.cuh", "hopper.cu"
@@ -29,7 +29,8 @@ PLANTED = {
     ),
     "a slot that one consumer releases": (FORWARD, "&empty[i], 4 * consumers)", "&empty[i], 4)", UNFINISHED),
     "lanes that have not read what they need": (
-        KEYS, "    __syncwarp();\n", "", r"race: .* writes memory\[\d+\] .* \(bulk_load\), which .* read"
+        KEYS, "    __syncwarp();\n    if (threadIdx.x %", "    if (threadIdx.x %",
+        r"race: .* writes memory\[\d+\] .* \(bulk_load\), which .* read"
     ),
     "a parity that does not change": (FORWARD, "index = 0, parity ^= 1", "index = 0", UNFINISHED),
     "the producer's first phase": (
@@ -38,7 +39,7 @@ PLANTED = {
     ),
     "the consumers' first phase": (FORWARD, "  Slot slot{0, 0};\n  Rows", "  Slot slot{0, 1};\n  Rows", UNFINISHED),
     "half the bytes of a tile": (
-        FORWARD, "barriers.full[slot.index], Key::bytes)", "barriers.full[slot.index], Key::bytes / 2)",
+        FORWARD, "bring(full, Key::bytes,", "bring(full, Key::bytes / 2,",
         rf"{UNFINISHED}|more have come than",
     ),
     "the bytes of the queries twice": (
@@ -53,7 +54,7 @@ PLANTED = {
         FORWARD, "    ptx::mbarrier_wait(&barriers.stays, 0);\n    begin", "    begin", UNFINISHED
     ),
     "a slot filled before it is empty": (
-        FORWARD, "    ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);\n    ptx", "    ptx", UNFINISHED
+        FORWARD, "if (threadIdx.x == 0) ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);", "", UNFINISHED
     ),
     "values before the keys that are wanted first": (
         FORWARD, "send(map_k, tile), send(map_v, tile - 1)", "send(map_v, tile - 1), send(map_k, tile)", None
@@ -115,10 +116,36 @@ PLANTED = {
         FORWARD, "{64 * i, first, h, b});\n    ptx::bulk_c", "{64 * i, first & ~64, h, b});\n    ptx::bulk_c",
         r"unfinished: .* writes o\[\d+\] .*\(tma_store\), which .*\(tma_store\) writes",
     ),
-    "no fence before the store": (FORWARD, "  ptx::fence_proxy_async();\n", "", r"no fence: .*\(tma_store\)"),
+    "no fence before the store": (FORWARD, "fence_proxy_async();\n  ptx::b", "b", r"no fence: .*\(tma_store\)"),
     "no barrier before the store": (FORWARD, "  ptx::barrier_sync(barrier, 128);\n", "", r"(race|unwritten|no fence)"),
     "a return with stores under way": (FORWARD, "    ptx::bulk_wait_read<0>();\n", "", r"unfinished copy: .* returns"),
     "rows turned by half": (FORWARD, "^ row % 8) * 16", "^ row % 4) * 16", None),
+    # keys beyond the length, whose memory holds NaN
+    "values beyond the length": (FORWARD, ", cut(head, (tiles - 1) * KEYS, KEYS))", ")", None),
+    "keys and values beyond it, which pass": (QUERIES, "!OF_KEYS && cut", "false && cut", None),
+    "keys and values beyond it, which stay": (KEYS, "OF_KEYS && cut(head, row", "false && cut(head, row", None),
+    "a row of them too few": (FORWARD, "there * 128 +", "(there + 1) * 128 +", None),
+    "a row too many": (KEYS, "there * 128 +", "(there - 1) * 128 +", None),
+    "half their columns": (QUERIES, "*>(tile + i * part + at) = {}", "*>(tile + at) = {}", None),
+    "keys alone": (QUERIES, ", Tile<PASSES, HEAD>::clear(y, head.length - first);", ";", None),
+    "rows cleared before they come": (
+        FORWARD, "    ptx::mbarrier_wait(&cuts, 0);\n", "", r"unfinished|race: .* \(tma_load\)"
+    ),
+    "the phase before": (
+        FORWARD, "mbarrier_wait(&cuts, 0)", "mbarrier_wait(&cuts, 1)", r"unfinished|race: .* \(tma_load\)"
+    ),
+    "no fence after clearing": (
+        QUERIES, "    clear();\n    ptx::fence_proxy_async();\n", "    clear();\n", r"no fence: .* \(wgmma\), which"
+    ),
+    "lanes that have not cleared": (
+        KEYS, "    __syncwarp();\n    if (threadIdx.x ==", "    if (threadIdx.x ==", r"race|no fence"
+    ),
+    "consumers that nobody tells": (
+        KEYS, "    if (threadIdx.x == 0) ptx::mbarrier_arrive(full);\n", "", r"deadlock: [\s\S]*in mbarrier_wait"
+    ),
+    "consumers told too early": (
+        FORWARD, "ptx::mbarrier* first = cut ? &cuts : full", "ptx::mbarrier* first = full", r"deadlock"
+    ),
     # backward
     "the bytes of what a query needs besides": (
         KEYS, "shared.pair + (OF_KEYS ? shared.of_rows : 0)", "shared.pair", rf"{UNFINISHED}|more have come than"
@@ -183,18 +210,19 @@ def forward():
     """Two consumers, four tiles of keys, so that every slot is used twice; rows find their maximum in a later tile."""
     q, k, v, do = drawn(1, 1, 1, 70, 400, 72, 72)
     k[:, :, 200:] *= np.asarray(3, k.dtype)
-    given = q, k, v, do, None, np.array([395]), HYPER
-    o, (_, lse) = hopper.forward(q, k, v, *given[4:6], **HYPER)
-    assert_forward(o, lse, *given)
+    lengths = np.array([395])
+    o, (_, lse) = hopper.forward(q, *beyond(k, v, lengths, np.nan), None, lengths, **HYPER)
+    assert_forward(o, lse, q, *beyond(k, v, lengths, 0), do, None, lengths, HYPER)
 
 
 def backward():
     """Two tiles of queries and of keys; two heads share the latter."""
     q, k, v, do = drawn(1, 2, 1, 150, 200, 72, 72)
-    given = q, k, v, do, None, np.array([195]), HYPER
-    o, (_, lse) = reference.forward(*wide(q, k, v), *given[4:6], **HYPER)
+    masks = None, np.array([195])
+    given = q, *beyond(k, v, masks[1], 0), do, *masks, HYPER
+    o, (_, lse) = reference.forward(*wide(*given[:3]), *masks, **HYPER)
     saved = o.astype(q.dtype), lse.astype(np.float32)
-    assert_backward(hopper.backward(do, q, k, v, *given[4:6], saved, **HYPER), *given)
+    assert_backward(hopper.backward(do, q, *beyond(k, v, masks[1], np.nan), *masks, saved, **HYPER), *given)
 
 
 @pytest.mark.parametrize("run", [sections, forward, backward])

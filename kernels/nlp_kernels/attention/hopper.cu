@@ -66,24 +66,30 @@ __device__ __forceinline__ void drop(float (&s)[KEYS / 2], int first, int s0, He
   }
 }
 
+// By the producer.
 template <int HEAD>
 __device__ __forceinline__ void send_tiles(const ptx::TensorMap* map_q, const ptx::TensorMap* map_k,
                                            const ptx::TensorMap* map_v, unsigned char* of_q, unsigned char* ring,
                                            Barriers<STAGES>& barriers, const Head<float>& head, int t0, int tiles) {
   using Key = Tile<KEYS, HEAD>;
   Slot slot{0, 1};  // every slot is empty in the first round
-  auto send = [&](const ptx::TensorMap* map, int tile) {
-    ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
-    ptx::mbarrier_arrive_expect_tx(&barriers.full[slot.index], Key::bytes);
-    Key::load(ring + slot.index * Key::bytes, map, &barriers.full[slot.index], tile * KEYS, head.h / head.problem.group,
-              head.b);
+  auto send = [&](const ptx::TensorMap* map, int tile, bool is_cut = false) {
+    unsigned char* to = ring + slot.index * Key::bytes;
+    ptx::mbarrier* full = &barriers.full[slot.index];
+    if (threadIdx.x == 0) ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
+    const auto load = [&](ptx::mbarrier* b) {
+      Key::load(to, map, b, tile * KEYS, head.h / head.problem.group, head.b);
+    };
+    barriers.bring(full, Key::bytes, is_cut, load, [&] { Key::clear(to, head.length - tile * KEYS); });
     slot.next(STAGES);
   };
-  ptx::mbarrier_arrive_expect_tx(&barriers.stays, Tile<stays, HEAD>::bytes);
-  Tile<stays, HEAD>::load(of_q, map_q, &barriers.stays, t0, head.h, head.b);
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_arrive_expect_tx(&barriers.stays, Tile<stays, HEAD>::bytes);
+    Tile<stays, HEAD>::load(of_q, map_q, &barriers.stays, t0, head.h, head.b);
+  }
   send(map_k, 0);
   for (int tile = 1; tile < tiles; tile++) send(map_k, tile), send(map_v, tile - 1);
-  send(map_v, tiles - 1);
+  send(map_v, tiles - 1, cut(head, (tiles - 1) * KEYS, KEYS));  // scores of such keys are hidden, whatever they are
 }
 
 // A consumer, with 64 queries from `first` on.
@@ -192,7 +198,7 @@ __global__ void __launch_bounds__(128 + 128 * consumers, 1)
   const int tiles = max(0, head.seen(min(t0 + stays, problem.rows)) + KEYS - 1) / KEYS;
   if (threadIdx.x < 128) {
     ptx::setmaxnreg_dec<24>();
-    if (threadIdx.x == 0 && tiles) send_tiles<HEAD>(&q, &k, &v, of_q, ring, barriers, head, t0, tiles);
+    if (threadIdx.x < 32 && tiles) send_tiles<HEAD>(&q, &k, &v, of_q, ring, barriers, head, t0, tiles);
     return;
   }
   ptx::setmaxnreg_inc<240>();

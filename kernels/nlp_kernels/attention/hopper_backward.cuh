@@ -74,21 +74,32 @@ __device__ __forceinline__ void send_pairs(const Shared<HEAD>& shared, const ptx
                                            Walk walk) {
   Barriers<PAIRS>& barriers = shared.barriers;
   const int of_kv = head.h / head.problem.group;  // the head of keys and values
-  ptx::mbarrier_arrive_expect_tx(&barriers.stays, 2 * Tile<stays, HEAD>::bytes);
-  Tile<stays, HEAD>::load(shared.x, maps[0], &barriers.stays, row, OF_KEYS ? of_kv : head.h, head.b);
-  Tile<stays, HEAD>::load(shared.y, maps[1], &barriers.stays, row, OF_KEYS ? of_kv : head.h, head.b);
+  const auto load_stays = [&](ptx::mbarrier* b) {
+    Tile<stays, HEAD>::load(shared.x, maps[0], b, row, OF_KEYS ? of_kv : head.h, head.b);
+    Tile<stays, HEAD>::load(shared.y, maps[1], b, row, OF_KEYS ? of_kv : head.h, head.b);
+  };
+  const auto clear_stays = [&] {
+    Tile<stays, HEAD>::clear(shared.x, head.length - row), Tile<stays, HEAD>::clear(shared.y, head.length - row);
+  };
+  constexpr int bytes = 2 * Tile<stays, HEAD>::bytes;
+  barriers.bring(&barriers.stays, bytes, OF_KEYS && cut(head, row, stays), load_stays, clear_stays);
   Slot slot{0, 1};  // every slot is empty in the first round
   for (int g = 0; g < walk.heads; g++)
     for (int i = 0; i < walk.count; i++, slot.next(PAIRS)) {
-      ptx::mbarrier* full = &barriers.full[slot.index];
       const int first = (walk.first + i) * PASSES, h = OF_KEYS ? head.h + g : of_kv;
-      unsigned char* pair = shared.pair_in(slot);
-      ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
-      ptx::mbarrier_arrive_expect_tx(full, shared.pair + (OF_KEYS ? shared.of_rows : 0));
-      Tile<PASSES, HEAD>::load(pair, maps[2], full, first, h, head.b);
-      Tile<PASSES, HEAD>::load(pair + shared.pair / 2, maps[3], full, first, h, head.b);
-      const long long query = static_cast<long long>(head.head + g) * padded + first;
-      if constexpr (OF_KEYS) ptx::bulk_load(shared.rows_in(slot), of_queries + 2 * query, shared.of_rows, full);
+      unsigned char *x = shared.pair_in(slot), *y = x + shared.pair / 2;
+      const auto load = [&](ptx::mbarrier* b) {
+        Tile<PASSES, HEAD>::load(x, maps[2], b, first, h, head.b);
+        Tile<PASSES, HEAD>::load(y, maps[3], b, first, h, head.b);
+        const long long query = static_cast<long long>(head.head + g) * padded + first;
+        if constexpr (OF_KEYS) ptx::bulk_load(shared.rows_in(slot), of_queries + 2 * query, shared.of_rows, b);
+      };
+      const auto clear = [&] {
+        Tile<PASSES, HEAD>::clear(x, head.length - first), Tile<PASSES, HEAD>::clear(y, head.length - first);
+      };
+      if (threadIdx.x == 0) ptx::mbarrier_wait(&barriers.empty[slot.index], slot.parity);
+      barriers.bring(&barriers.full[slot.index], shared.pair + (OF_KEYS ? shared.of_rows : 0),
+                     !OF_KEYS && cut(head, first, PASSES), load, clear);
     }
 }
 
@@ -182,7 +193,7 @@ __global__ void __launch_bounds__(128 + 128 * consumers, 1)
   const Walk walk = Walk::of<OF_KEYS>(head, row);
   if (threadIdx.x < 128) {
     ptx::setmaxnreg_dec<24>();
-    if (threadIdx.x == 0 && walk.count)
+    if (threadIdx.x < 32 && walk.count)
       send_pairs<HEAD, OF_KEYS>(shared, {&stay_x, &stay_y, &pass_x, &pass_y}, of_queries, head, padded, row, walk);
     return;
   }

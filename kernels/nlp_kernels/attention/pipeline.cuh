@@ -1,6 +1,6 @@
 // The parts of a warp-specialised attention kernel: a ring of tiles, products by wgmma, masks as bits, the way out.
 //
-// A block has three warpgroups. One thread of the first, the producer, lets the copy engine fill a ring of tiles in
+// A block has three warpgroups. One warp of the first, the producer, lets the copy engine fill a ring of tiles in
 // shared memory; the other two, the consumers, multiply. Each has 64 rows of a tile of 128 that stays.
 //
 // A tile of ROWS x HEAD numbers lies there as HEAD / 64 parts: ROWS rows of 128 bytes, swizzled. Thread t of a consumer
@@ -43,17 +43,46 @@ struct Tile {
 #pragma unroll
     for (int i = 0; i < HEAD / 64; i++) ptx::tma_load(tile + i * part, of, full, {64 * i, first, h, b});
   }
+  // By a warp: zeros in the rows from `there` on. The swizzle moves nothing from one row to another.
+  static __device__ __forceinline__ void clear(unsigned char* tile, int there) {
+#pragma unroll 1
+    for (int i = 0; i < HEAD / 64; i++)
+#pragma unroll 1
+      for (int at = there * 128 + threadIdx.x % 32 * 16; at < part; at += 32 * 16)
+        *reinterpret_cast<float4*>(tile + i * part + at) = {};
+  }
 };
 
-// By one thread: the barriers of a ring, and one for what stays.
+// Whether so many rows of keys, from `first` on, are cut by the length: some come from memory that may hold anything.
+__device__ __forceinline__ bool cut(const Head<float>& head, int first, int rows) {
+  return head.length < min(first + rows, head.problem.keys);
+}
+
+// By one thread: the barriers of a ring, one for what stays, and the producer's own for what the length cuts.
 template <int STAGES>
 struct Barriers {
-  ptx::mbarrier full[STAGES], empty[STAGES], stays;
+  ptx::mbarrier full[STAGES], empty[STAGES], stays, cuts;
 
   __device__ __forceinline__ void init() {
     for (int i = 0; i < STAGES; i++) ptx::mbarrier_init(&full[i], 1), ptx::mbarrier_init(&empty[i], 4 * consumers);
-    ptx::mbarrier_init(&stays, 1);
+    ptx::mbarrier_init(&stays, 1), ptx::mbarrier_init(&cuts, 1);
     ptx::fence_barrier_init();
+  }
+  // By the producer's warp: so many bytes come to `full`, as `load` begins it. What the length cuts, once in a block,
+  // comes to the warp, which clears it first: a weight of 0 times NaN would be NaN.
+  template <typename Load, typename Clear>
+  __device__ __forceinline__ void bring(ptx::mbarrier* full, int bytes, bool cut, Load load, Clear clear) {
+    if (threadIdx.x == 0) {
+      ptx::mbarrier* first = cut ? &cuts : full;
+      ptx::mbarrier_arrive_expect_tx(first, bytes);
+      load(first);
+    }
+    if (!cut) return;
+    ptx::mbarrier_wait(&cuts, 0);
+    clear();
+    ptx::fence_proxy_async();
+    __syncwarp();
+    if (threadIdx.x == 0) ptx::mbarrier_arrive(full);
   }
   __device__ __forceinline__ void wait_for(Slot slot) { ptx::mbarrier_wait(&full[slot.index], slot.parity); }
   // By a whole warp, after the wait for the products that read the slot, and when its lanes have read what they need.
