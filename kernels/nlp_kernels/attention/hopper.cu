@@ -163,6 +163,7 @@ struct Consumer {
       ptx::wgmma_registers(s);
       barriers.release(slot);
       to_exponentials(tile);
+      finish_before_waiting(rows.z[0] + rows.z[1]);
       ptx::wgmma_wait<0>();
       ptx::wgmma_registers(sum);
       barriers.release(of_v);

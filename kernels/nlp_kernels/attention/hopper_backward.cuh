@@ -141,6 +141,7 @@ struct Gradients {
 #pragma unroll
     for (int i = 0; i < PASSES / 2; i++)
       s[i] = there >> i & 1 ? exp2f(s[i] * scale - of_query(i).x) : 0;  // (1) (11)
+    finish_before_waiting(s[PASSES / 2 - 2] + s[PASSES / 2 - 1]);
     ptx::wgmma_wait<0>();
     ptx::wgmma_registers(dp);
 #pragma unroll

@@ -112,6 +112,13 @@ __device__ __forceinline__ void add_weighted(float (&sum)[HEAD / 2], const unsig
   for (int k = 0; k < ROWS / 16; k++) ptx::wgmma<ptx::Major::mn>(sum, w[k], of_b + (k * 16 * 128 >> 4));
 }
 
+// Between arithmetic whose result x is, >= 0, and a wait for products that it does not need: a branch that is not taken,
+// or for NaN in vain. ptxas, which is free to move a wait up over arithmetic, did so over a whole softmax, and nothing
+// ran under it; over a branch it moves none. Statements that are volatile, or __syncwarp, do not hold it.
+__device__ __forceinline__ void finish_before_waiting(float x) {
+  if (__any_sync(all_lanes, !(x >= 0))) __nanosleep(0);
+}
+
 // Results as the weights of the next product, rounded: what a thread has of the one it has of the other.
 template <int N>
 __device__ __forceinline__ void round_weights(unsigned (&w)[N / 8][4], const float (&s)[N]) {
