@@ -10,9 +10,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100", "sm_120")
@@ -25,7 +24,7 @@ class Usage:
     registers: int
     stack: int  # bytes
     spills: int  # bytes
-    instructions: Counter[str] = field(default_factory=Counter)  # as LDG.E.128, where they were asked for
+    instructions: tuple[str, ...] = ()  # in their order, as LDG.E.128, where they were asked for
 
 
 class NotThereError(Exception):
@@ -108,22 +107,25 @@ def _lowered(nvrtc: ctypes.CDLL, program: ctypes.c_void_p, name: str) -> str:
     return (mangled.value or b"").decode()
 
 
-def _usages(log: str, instructions: dict[str, Counter[str]]) -> dict[str, Usage]:
+def _usages(log: str, instructions: dict[str, tuple[str, ...]]) -> dict[str, Usage]:
     """From ptxas -v: "Compiling entry function 'NAME' …", then its stack and spills, then its registers."""
     found = {}
     for name, rest in re.findall(r"entry function '(\w+)'(.*?Used \d+ registers)", log, re.DOTALL):
         stack, stores, loads = map(int, re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", rest)[:3])
         registers = int(re.findall(r"Used (\d+)", rest)[0])
-        found[name] = Usage(registers, stack, stores + loads, instructions.get(name, Counter()))
+        found[name] = Usage(registers, stack, stores + loads, instructions.get(name, ()))
     return found
 
 
-def _instructions(cubin: bytes) -> dict[str, Counter[str]]:
-    """How often each instruction is in each kernel: a section `.text.NAME`, lines `/*02b0*/ @P0 LDG.E.128 R4, …`."""
+def _instructions(cubin: bytes) -> dict[str, tuple[str, ...]]:
+    """Those of each kernel: a section `.text.NAME`, lines `/*02b0*/ @P0 LDG.E.128 R4, …`.
+
+    Of a wait for wgmma also how many groups it leaves open: `WARPGROUP.DEPBAR.LE gsb0, 0x1`.
+    """
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         text = subprocess.run([disassembler(), "-c", file.name], check=True, capture_output=True, text=True).stdout
     _, *sections = re.split(r"^\.text\.(\w+):$", text, flags=re.MULTILINE)
-    opcode = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@!?U?P\d\s+)?([A-Z][A-Z0-9_.x]*)")
-    return {name: Counter(opcode.findall(body)) for name, body in zip(sections[::2], sections[1::2], strict=True)}
+    opcode = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@!?U?P\d\s+)?([A-Z][A-Z0-9_.x]*(?: gsb0, 0x\d+)?)")
+    return {name: tuple(opcode.findall(body)) for name, body in zip(sections[::2], sections[1::2], strict=True)}

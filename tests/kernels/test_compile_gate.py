@@ -6,6 +6,7 @@ import re
 
 import pytest
 from nlp_kernels.dispatch import ROOT
+from nlp_kernels.simulator import translate
 
 from benchmarks import nvrtc, registers
 from benchmarks.nvrtc import NotThereError, Usage, compile_source
@@ -48,6 +49,8 @@ def test_it_compiles_without_spills_or_stack(hot_path, dtype, architecture):
     if _looked_into(hot_path, dtype, architecture):
         for name, usage in usages.items():
             assert_fast_memory(registers.readable(name), usage)
+            if re.match(r"hopper_(forward|backward)<", name):
+                assert_products_run_under_exponentials(name, usage)
 
 
 def _looked_into(hot_path, dtype, architecture):
@@ -75,6 +78,19 @@ def assert_fast_memory(name, usage):
     for pattern, instructions in WANTED.items():
         for wanted in instructions if re.match(pattern, name) else ():
             assert any(i.startswith(wanted) for i in usage.instructions), f"{name} has no {wanted}"
+
+
+def assert_products_run_under_exponentials(name, usage):
+    """Of a tile's exponentials at least half come after the wait for its scores and before that for what runs beside.
+
+    The first wait leaves a group open, the second none; what comes before the next one belongs to the same tile.
+    """
+    scores, everything = (f"WARPGROUP.DEPBAR.LE gsb0, {groups}" for groups in ("0x1", "0x0"))
+    loop = usage.instructions[usage.instructions.index(scores) :]
+    first = loop.index(everything)
+    second = loop.index(everything, first + 1)
+    under, of_tile = (loop[:end].count("MUFU.EX2") for end in (first, second))
+    assert 2 * under >= of_tile > 0, f"{name} waits before {of_tile - under} of {of_tile} exponentials"
 
 
 def test_spills_and_errors_are_seen():
@@ -117,6 +133,16 @@ def test_products_that_the_compiler_does_not_leave_alone_are_seen():
         compile_source(WGMMA.replace("// here", "d[0] += y[0];"), options, ("kernel",), "sm_90")
     with pytest.raises(AssertionError, match=r"multiply<float> has no UTMALDG\.2D"):
         assert_fast_memory("multiply<float>", usage)
+
+
+def test_waits_that_come_before_a_softmax_are_seen():
+    source, names = registers.source("attention.hopper"), ("hopper_forward<64>", "hopper_backward<64, false>")
+    text, held = translate.flatten(source.code, []), "if (__any_sync(all_lanes, !(x >= 0))) __nanosleep(0);"
+    assert held in text
+    usages = compile_source(text.replace(held, ""), source.options("bfloat16"), names, "sm_90", disassemble=True)
+    for name in names:
+        with pytest.raises(AssertionError, match=r"waits before \d+ of \d+ exponentials"):
+            assert_products_run_under_exponentials(name, usages[name])
 
 
 def test_narrow_accesses_are_seen():

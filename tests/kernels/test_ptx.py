@@ -68,7 +68,7 @@ def assert_becomes(header, architecture, table, wrapper):
     usage = compiled(header, architecture, tuple(statements for statements, _ in table.values()))[statements]
     assert not usage.spills
     assert not usage.stack
-    assert any(i.startswith(expected) for i in usage.instructions), f"no {expected} in {sorted(usage.instructions)}"
+    assert any(i.startswith(expected) for i in usage.instructions), f"no {expected} in {set(usage.instructions)}"
 
 
 @pytest.mark.parametrize("wrapper", PORTABLE)
@@ -149,4 +149,4 @@ def test_a_pipeline_of_them(k_first):
     assert not usage.spills
     assert not usage.stack
     for expected in ("HGMMA.64x64x16.F32.BF16", "UTMALDG.2D", "UTMASTG.2D", "STSM.16.M88.4", "USETMAXREG"):
-        assert any(i.startswith(expected) for i in usage.instructions), f"no {expected} in {sorted(usage.instructions)}"
+        assert any(i.startswith(expected) for i in usage.instructions), f"no {expected} in {set(usage.instructions)}"
