@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nlp_kernels.matmul import cuda, reference
-from planted import assert_simulator_catches
+from planted import assert_simulator_catches, shown
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -45,7 +45,7 @@ def run(shape):
         assert np.abs(mine - exact).max() <= 1e-5 * np.abs(exact).max(), f"{name} is wrong"
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", shown(PLANTED))
 def test_a_planted_bug_is_caught(name, monkeypatch):
     shape, *bug = PLANTED[name]
     assert_simulator_catches(cuda, bug, INSTANCES, lambda: run(shape), monkeypatch)

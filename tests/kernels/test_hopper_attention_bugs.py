@@ -8,6 +8,7 @@ import pytest
 from nlp_kernels.attention import hopper, reference
 from nlp_kernels.dispatch import ROOT
 from nlp_kernels.simulator import RawModule, SimulatorError, simulate
+from planted import shown
 from simulated import needs_simulator
 from test_hopper_attention import assert_backward, assert_forward, beyond, drawn, wide
 
@@ -169,6 +170,7 @@ PLANTED = {
     "a query's sums in the other row": (QUERIES, "own[i / 2 % 2]; };", "own[0]; };", None),
     "delta of half a row": (ROWS, "d = 8 * (threadIdx.x % 32)", "d = 16 * (threadIdx.x % 32)", None),
 }  # fmt: skip
+SHOWN = shown(PLANTED)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,8 @@ def planted():
     kernels = {}
     for i, (name, (kernel, right, wrong, _)) in enumerate(PLANTED.items()):
         assert right in TEXT, f"{name}: there is no {right!r}"
+        if name not in SHOWN:
+            continue
         code += f"namespace bug_{i} {{ {TEXT.replace(right, wrong)} }}\n"
         kernels[name] = right_ones | {kernel: f"bug_{i}::{kernel}"}
     instances = {
@@ -232,7 +236,7 @@ def test_without_a_bug_nothing_is_found(run):
 
 
 @pytest.mark.parametrize("order", ["forward", "random:1"])
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_planted_bug_is_found(planted, name, order, monkeypatch):
     run = sections if "section" in name else forward if PLANTED[name][0] == FORWARD else backward
     monkeypatch.setattr(hopper, "SOURCE", planted(name))

@@ -8,6 +8,7 @@ from attention_in_bfloat16 import drawn, exact, wrong
 from nlp_kernels.attention import tensor_cores
 from nlp_kernels.common.cuda import Source
 from nlp_kernels.simulator import SimulatorError, simulate, translate
+from planted import shown
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -142,7 +143,7 @@ def test_without_a_bug_it_is_right(right, instance):
         assert outcome(right, instance, order) == "right"
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", shown(PLANTED))
 def test_a_planted_bug_is_caught(name, right, monkeypatch):
     instance, correct, planted, message = PLANTED[name]
     monkeypatch.setattr(tensor_cores, "SOURCE", Planted(instance, correct, planted))

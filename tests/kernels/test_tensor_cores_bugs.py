@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nlp_kernels.matmul import tensor_cores
 from nlp_kernels.simulator import RawModule, SimulatorError, simulate, translate
+from planted import shown
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -113,7 +114,7 @@ def test_without_a_bug_it_is_right(shape, monkeypatch):
     assert outcome(Planted("", ""), shape, "random:1", monkeypatch) == "right"
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", shown(PLANTED))
 def test_a_planted_bug_is_caught(name, monkeypatch):
     shape, right, wrong, message = PLANTED[name]
     source = Planted(right, wrong)

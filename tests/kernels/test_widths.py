@@ -8,10 +8,10 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
+from planted import THOROUGH
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"nehalem": (16, "sse4.2"), "haswell": (32, "avx2")}  # LLVM's processor: bytes in a vector, what it needs
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 processors")
