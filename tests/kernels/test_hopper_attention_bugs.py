@@ -145,7 +145,7 @@ PLANTED = {
         KEYS, "    if (threadIdx.x == 0) ptx::mbarrier_arrive(full);\n", "", r"deadlock: [\s\S]*in mbarrier_wait"
     ),
     "consumers told too early": (
-        FORWARD, "ptx::mbarrier* first = cut ? &cuts : full", "ptx::mbarrier* first = full", r"deadlock"
+        FORWARD, "ptx::mbarrier* first = is_cut ? &cuts : full", "ptx::mbarrier* first = full", r"deadlock"
     ),
     # backward
     "the bytes of what a query needs besides": (

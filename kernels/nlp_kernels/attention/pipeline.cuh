@@ -71,13 +71,13 @@ struct Barriers {
   // By the producer's warp: so many bytes come to `full`, as `load` begins it. What the length cuts, once in a block,
   // comes to the warp, which clears it first: a weight of 0 times NaN would be NaN.
   template <typename Load, typename Clear>
-  __device__ __forceinline__ void bring(ptx::mbarrier* full, int bytes, bool cut, Load load, Clear clear) {
+  __device__ __forceinline__ void bring(ptx::mbarrier* full, int bytes, bool is_cut, Load load, Clear clear) {
     if (threadIdx.x == 0) {
-      ptx::mbarrier* first = cut ? &cuts : full;
+      ptx::mbarrier* first = is_cut ? &cuts : full;
       ptx::mbarrier_arrive_expect_tx(first, bytes);
       load(first);
     }
-    if (!cut) return;
+    if (!is_cut) return;
     ptx::mbarrier_wait(&cuts, 0);
     clear();
     ptx::fence_proxy_async();
