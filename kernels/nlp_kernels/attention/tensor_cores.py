@@ -43,8 +43,9 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
     (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
-    do, q, k, v, o = map(ascending, (do, q, k, v, saved[0]))
-    lse = contiguous(saved[1].astype(np.float32, copy=False))  # another backend may have saved it
+    o, lse = saved[0].astype(q.dtype, copy=False), saved[1].astype(np.float32, copy=False)  # of another backend, maybe
+    do, q, k, v, o = map(ascending, (do, q, k, v, o))
+    lse = contiguous(lse)
     delta = empty(q, (B, H, T), np.float32)
     dq, dk, dv = gradients(q, k, v)
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
