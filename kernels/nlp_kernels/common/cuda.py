@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from nlp_kernels import simulator
-from nlp_kernels.common.bfloat16 import BFLOAT16
 from nlp_kernels.errors import DeviceError, DtypeError, ShapeError
 from nlp_kernels.simulator import translate
 
@@ -111,7 +110,7 @@ def check_launch(function: str, *, computed: tuple[str, ...] = (), **arrays: Any
         if type(x) is not type(like) or device_of(x) != device:
             raise DeviceError(f"{function}: {name} is {_described(x)}, {first} is {_described(like)}; move it there")
         expected = arithmetic(like.dtype) if name in computed else like.dtype
-        if (x.dtype.kind == "f" or x.dtype is BFLOAT16) and x.dtype != expected:
+        if (x.dtype.kind == "f" or x.dtype.name == "bfloat16") and x.dtype != expected:
             fits = "kernels do not mix dtypes" if expected == like.dtype else f"expected {expected}"
             raise DtypeError(f"{function}: {name} is {x.dtype} but {first} is {like.dtype}; {fits}")
         if not x.flags.c_contiguous:
