@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from nlp_kernels import dispatch, matmul
-from nlp_kernels.matmul import cuda
-from nlp_kernels.simulator import every_order
+from nlp_kernels.errors import ShapeError
+from nlp_kernels.matmul import cuda, tensor_cores
+from nlp_kernels.simulator import every_order, simulate
 from simulated import needs_simulator
 
 pytestmark = needs_simulator()
@@ -89,3 +90,18 @@ def test_a_bias_gets_its_gradient_from_a_product_without_columns():
     assert dx.shape == (3, 0)
     assert dw.shape == (0, 2)
     assert db.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("kernels", [cuda, tensor_cores])
+def test_a_tile_can_be_asked_for(kernels, monkeypatch):
+    launched = []
+    kernel = kernels.SOURCE.kernel
+    monkeypatch.setattr(kernels.SOURCE, "kernel", lambda name, x: (launched.append(name), kernel(name, x))[1])
+    a, b = (np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in ((20, 24), (24, 16)))
+    with simulate():
+        for tile in (64, 128):
+            np.testing.assert_allclose(kernels.product(a, b, tile=tile), a @ b, rtol=1e-5, atol=1e-5)
+        with pytest.raises(ShapeError, match=r"no tile of 96; there are 128, 64"):
+            kernels.product(a, b, tile=96)
+    sizes = [name for name in launched if name.startswith(("matmul<", "product<"))]
+    assert len(sizes) == len(set(sizes)) == 2

@@ -10,6 +10,7 @@ import numpy as np
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
 from nlp_kernels.common.gpu import processors
+from nlp_kernels.errors import ShapeError
 from nlp_kernels.matmul import passes
 from nlp_kernels.matmul.batches import batches, fits, lead, stacks, strides
 from nlp_kernels.matmul.passes import THREADS, code, finish
@@ -60,28 +61,33 @@ def backward(dy, x, w, b=None, residual=None, saved=None, **hyper):
     return passes.backward(SOURCE, _product, _as_it_is, dy, x, w, b, residual, saved, **hyper)
 
 
-def product(a, b):
-    """a b, of stacks of matrices with any strides."""
-    return _product(*stacks(a, b), of=lead(a, b))[0]
+def product(a, b, *, tile=None):
+    """a b, of stacks of matrices with any strides; tile: 64 or 128, where there is one, else what `plan` chooses."""
+    return _product(*stacks(a, b), of=lead(a, b), tile=tile)[0]
 
 
 def plan(
-    M: int, N: int, K: int, at_once: int, largest: int = 128, step: int = STEP, least: int = SHARE, batch: int = 1
-) -> Plan:
-    """The largest tile that keeps all processors busy and is not mostly beyond the edges; blocks share K where even the
-    smallest leaves processors idle.
+    M: int, N: int, K: int, at_once: int, largest: int = 128, step: int = STEP, least: int = SHARE, batch: int = 1,
+    tile: int | None = None,
+) -> Plan:  # fmt: skip
+    """The largest tile that keeps all processors busy and is not mostly beyond the edges, unless one is given; blocks
+    share K where there are fewer tiles than processors.
 
-    A share is a multiple of `step`, and `least` of K unless there is no more.
+    A share is a multiple of `step`, and `least` of K unless there is no more. Raises ShapeError for a tile that no
+    kernel has.
     """
-    tiles = {tile: batch * -(-M // tile) * -(-N // tile) for tile in (largest, 64)}
-    filled = tiles[64] * 64**2 >= FILLED * tiles[largest] * largest**2
-    tile = largest if tiles[largest] >= at_once and filled else 64
+    tiles = {size: batch * -(-M // size) * -(-N // size) for size in (largest, 64)}
+    if tile is None:
+        filled = tiles[64] * 64**2 >= FILLED * tiles[largest] * largest**2
+        tile = largest if tiles[largest] >= at_once and filled else 64
+    elif tile not in tiles:
+        raise ShapeError(f"matmul: these arrays have no tile of {tile}; there are {', '.join(map(str, tiles))}")
     splits = 1 if tiles[tile] >= at_once else min(-(-2 * at_once // tiles[tile]), max(1, K // least))
     share = -(-K // (splits * step)) * step if K else step
     return Plan(tile, max(1, -(-K // share)), share)
 
 
-def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=()):
+def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=(), tile=None):
     """g(a b + bias) + residual, (*of, M, N); what g was of, or None; the sums of b's columns or a's rows, or None.
 
     `of` are the batch axes: of a stack of products, which has nothing but y.
@@ -94,11 +100,11 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
         return y, z, {"a": lambda: a.sum(axis=1), "b": lambda: b.sum(axis=0), None: lambda: None}[sums]()
     left, right = _operand(a), _operand(b.mT)
     wide = left.wide and right.wide
-    chosen = plan(M, N, K, processors(a), 512 // a.itemsize if wide else 64, batch=math.prod(of))
+    chosen = plan(M, N, K, processors(a), 512 // a.itemsize if wide else 64, batch=math.prod(of), tile=tile)
     partial = empty(a, (chosen.splits, *y.shape)) if chosen.splits > 1 else None
     summed = empty(a, (chosen.splits, lengths[sums])) if sums else None
-    tile, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
-    instance = f"matmul<T, {tile}, {cpp(left.by_k)}, {cpp(right.by_k)}, {width}>"
+    text, width = LARGE if chosen.tile > 64 else SMALL, WIDE if wide else NARROW
+    instance = f"matmul<T, {text}, {cpp(left.by_k)}, {cpp(right.by_k)}, {width}>"
     stack, along = batches(of, left.apart, right.apart)
     bias, residual = contiguous(bias), contiguous(residual)
     apart = stack, np.int64(left.stride), np.int64(right.stride)

@@ -72,9 +72,9 @@ def backward(dy, x, w, b=None, residual=None, saved=None, **hyper):
     return passes.backward(SOURCE, _product, operand, dy, x, w, b, residual, saved, **hyper)
 
 
-def product(a, b):
-    """a b, of stacks of matrices with any strides."""
-    return _product(*map(operand, stacks(a, b)), of=lead(a, b))[0]
+def product(a, b, *, tile=None):
+    """a b, of stacks of matrices with any strides; tile: 64 or 128, else what `plan` chooses."""
+    return _product(*map(operand, stacks(a, b)), of=lead(a, b), tile=tile)[0]
 
 
 def operand(x: Any) -> Operand:
@@ -104,7 +104,7 @@ def operand(x: Any) -> Operand:
     return Operand(x, planes, count * pitch, pitch, x.shape, strides(planes)[1:-2])
 
 
-def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=()):
+def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False, sums=None, of=(), tile=None):
     """g(a b + bias) + residual, (*of, M, N); what g was of, or None; the sums of b's columns or a's rows, or None.
 
     `of` are the batch axes: of a stack of products, which has nothing but y.
@@ -115,7 +115,7 @@ def _product(a, b, bias=None, residual=None, activation="none", *, keeps_z=False
     length = {"a": M, "b": N, None: 0}[sums]
     if y.size == 0:
         return y, z, _row_sums(a if sums == "a" else b.T) if sums else None
-    chosen = plan(M, N, K, processors(x), LARGEST, STEP, SHARE, math.prod(of))
+    chosen = plan(M, N, K, processors(x), LARGEST, STEP, SHARE, math.prod(of), tile)
     partial = empty(x, (chosen.splits, *y.shape), np.float32) if chosen.splits > 1 else None
     summed = empty(x, (chosen.splits, 1, length), np.float32) if sums else None
     bias, residual = contiguous(bias), contiguous(residual)
