@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["pytester", "tinygrad_nlp.testing.plugin", "standin"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("default", deadline=None, max_examples=50, derandomize=True, suppress_health_check=_SLOW)
+settings.register_profile("default", deadline=None, max_examples=30, derandomize=True, suppress_health_check=_SLOW)
 settings.register_profile("few", deadline=None, max_examples=10, derandomize=True, suppress_health_check=_SLOW)
 settings.register_profile("thorough", deadline=None, max_examples=1000, print_blob=True, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
