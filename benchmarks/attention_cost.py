@@ -139,6 +139,7 @@ def drawn(times: dict[str, dict[int, float]], held: dict[str, dict[int, int]]) -
         right.loglog(list(n), list(n.values()), "o-", label=f"{names[k]}: grows like T^{growth(n):.2f}")
     right.set(xlabel="T, tokens", ylabel="bytes", title="most held at a time, forward + backward, causal")
     left.legend()
+    right.set_ylim(top=3e10)  # room for the names
     right.legend(loc="upper left")
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, dpi=110)
