@@ -74,3 +74,15 @@ def test_heads_wider_than_shared_memory_go_elsewhere():
         pytest.raises(dispatch.BackendError, match="does not support"),
     ):
         attention.forward(q, k, v)
+
+
+def test_what_another_backend_saved():
+    """o and the log-sum-exp in float64, as the reference has them for numbers in float64."""
+    q, k, v, do = drawn(1, 1, 1, 5, 7, 8, 8)
+    wide = [x.astype(np.float64) for x in (q, k, v)]
+    _, saved = attention.reference.forward(*wide, causal=True)
+    right = attention.reference.backward(do.astype(np.float64), *wide, saved=saved, causal=True)
+    with dispatch.use_backend("cuda", "attention", simulate=True):
+        ours = cuda.backward(do, q, k, v, saved=saved, causal=True)
+    for mine, his in zip(ours, right, strict=True):
+        np.testing.assert_allclose(mine, his, rtol=1e-4, atol=1e-5)

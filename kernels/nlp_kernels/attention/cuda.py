@@ -3,8 +3,7 @@
 import numpy as np
 
 from nlp_kernels.attention import decode
-from nlp_kernels.attention.problem import ascending, gradients, lengths, problem, results
-from nlp_kernels.common.check import contiguous
+from nlp_kernels.attention.problem import as_saved, ascending, gradients, lengths, problem, results
 from nlp_kernels.common.cuda import Source, empty, serves, span
 from nlp_kernels.common.gpu import blocks, shared_memory
 
@@ -48,8 +47,9 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
     (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
-    do, q, k, v, o = map(ascending, (do, q, k, v, saved[0]))
-    lse, delta = contiguous(saved[1]), empty(q, (B, H, T))
+    o, lse = as_saved(q, saved)
+    do, q, k, v, o = map(ascending, (do, q, k, v, o))
+    delta = empty(q, (B, H, T))
     dq, dk, dv = gradients(q, k, v)
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     if delta.size:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nlp_kernels.attention import decode
-from nlp_kernels.attention.problem import gradients, lengths, problem, results
+from nlp_kernels.attention.problem import as_saved, gradients, lengths, problem, results
 from nlp_kernels.common.check import contiguous
 from nlp_kernels.common.cuda import Source, address, empty, serves, span
 from nlp_kernels.common.gpu import blocks, has_wgmma
@@ -46,7 +46,7 @@ def forward(q, k, v, keep=None, key_lengths=None, *, causal=False, scale=None, d
 def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=False, scale=None, dropout=None):
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
-    o, lse = saved[0].astype(q.dtype, copy=False), saved[1].astype(np.float32, copy=False)  # maybe another backend's
+    o, lse = as_saved(q, saved)
     do, q, k, v, o = map(readable, (do, q, k, v, o))
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
     of_queries = _of_queries(do, o, lse, asked)
@@ -64,7 +64,7 @@ def _of_queries(do, o, lse, asked):
     B, H, T, _ = do.shape
     padded = -(-T // STAYS) * STAYS
     pairs = empty(do, (B, H, padded, 2), np.float32)
-    arguments = pairs, span(do), span(o), contiguous(lse), asked, np.int32(padded), np.int64(B * H * padded)
+    arguments = pairs, span(do), span(o), lse, asked, np.int32(padded), np.int64(B * H * padded)
     SOURCE.kernel("hopper_rows<T>", do)((blocks(do, B * H * padded // 4),), (128,), arguments)
     return pairs
 

@@ -30,6 +30,12 @@ def results(q, v):
     return memory, memory.transpose(0, 2, 1, 3), empty(q, (B, H, T, 1), arithmetic(q.dtype))
 
 
+def as_saved(q, saved):
+    """o and ℓ in the dtypes that kernels for arrays like q have: another backend may have saved them."""
+    o, lse = saved
+    return o.astype(q.dtype, copy=False), contiguous(lse.astype(arithmetic(q.dtype), copy=False))
+
+
 def gradients(q, k, v):
     """Memory for dq, dk and dv, heads side by side as well."""
     return [empty(x, (x.shape[0], x.shape[2], x.shape[1], x.shape[3])) for x in (q, k, v)]

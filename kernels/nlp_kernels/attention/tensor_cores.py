@@ -3,8 +3,7 @@
 import numpy as np
 
 from nlp_kernels.attention import decode
-from nlp_kernels.attention.problem import ascending, gradients, lengths, problem, results
-from nlp_kernels.common.check import contiguous
+from nlp_kernels.attention.problem import as_saved, ascending, gradients, lengths, problem, results
 from nlp_kernels.common.cuda import Source, empty, serves, span
 from nlp_kernels.common.gpu import blocks, capability, shared_memory
 
@@ -43,9 +42,8 @@ def backward(do, q, k, v, keep=None, key_lengths=None, saved=None, *, causal=Fal
     if saved is None:
         saved = forward(q, k, v, keep, key_lengths, causal=causal, scale=scale, dropout=dropout)[1]
     (B, H, T, D), (KH, S, Dv) = q.shape, v.shape[1:]
-    o, lse = saved[0].astype(q.dtype, copy=False), saved[1].astype(np.float32, copy=False)  # of another backend, maybe
+    o, lse = as_saved(q, saved)
     do, q, k, v, o = map(ascending, (do, q, k, v, o))
-    lse = contiguous(lse)
     delta = empty(q, (B, H, T), np.float32)
     dq, dk, dv = gradients(q, k, v)
     asked = problem(q, k, v, keep, causal, scale, dropout, o=o, do=do)
