@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nlp_kernels import attention, dispatch
-from nlp_kernels.attention import cuda
+from nlp_kernels.attention import cuda, problem
 from nlp_kernels.simulator import every_order
 from simulated import needs_simulator
 
@@ -49,7 +49,7 @@ def test_every_kernel(name, dtype):
 def test_heads_that_are_views_of_one_product_are_read_where_they_lie(monkeypatch):
     packed = np.random.default_rng(0).normal(size=(2, 10, 3, 2, 8)).astype(np.float32)  # B, T, qkv, H, D
     q, k, v = packed.transpose(2, 0, 3, 1, 4)
-    monkeypatch.setattr(cuda, "contiguous", lambda x: pytest.fail("copied"))
+    monkeypatch.setattr(problem, "contiguous", lambda x: pytest.fail("copied"))
     with dispatch.use_backend("cuda", "attention", simulate=True):
         o, _ = attention.forward(q, k, v, causal=True)
     np.testing.assert_allclose(o, attention.reference.forward(q, k, v, causal=True)[0], rtol=1e-4, atol=1e-5)
