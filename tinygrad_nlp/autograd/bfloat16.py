@@ -19,6 +19,10 @@ from tinygrad_nlp.autograd.operators import Operators
 
 F = TypeVar("F", bound=Callable)
 
+_NARROW = """
+        if {tests}:
+            return in_float32(primitive.call, primitive.tensors([{nodes}], [{inputs}]), {{{hyper}}})"""
+
 
 def is_floating(dtype: Any) -> bool:
     """Whether a dtype is one of real floating-point numbers."""
@@ -65,6 +69,17 @@ def in_float32(call: Callable, inputs: tuple, hyper: dict[str, Any]) -> Any:
     if isinstance(y, tuple):
         return tuple(astype(part, BFLOAT16) if part.dtype.kind == "f" else part for part in y)
     return astype(y, BFLOAT16) if y.dtype.kind == "f" else y
+
+
+def narrowing(inputs: list[str], arrays: set[str], nodes: list[str], hyper: list[str]) -> str:
+    """Lines of a primitive's call that send it through `in_float32`; of these inputs some are arrays by then."""
+    tests = (f"{n}.dtype is bfloat16" if n in arrays else f"getattr({n}, 'dtype', None) is bfloat16" for n in inputs)
+    return _NARROW.format(
+        tests=" or ".join(tests),
+        nodes=", ".join(nodes),
+        inputs=", ".join(inputs),
+        hyper=", ".join(f"{h!r}: {h}" for h in hyper),
+    )
 
 
 def widened(function: F) -> F:

@@ -11,7 +11,7 @@ from tinygrad_nlp import random
 from tinygrad_nlp.autograd.arrays import writes
 from tinygrad_nlp.autograd.modes import enable_grad, is_recording
 from tinygrad_nlp.autograd.node import Node, tick
-from tinygrad_nlp.autograd.primitive import cotangents_of, outputs_of
+from tinygrad_nlp.autograd.outputs import cotangents_of, outputs_of
 from tinygrad_nlp.autograd.sweep import lent, refuse_changed, sweep
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
 

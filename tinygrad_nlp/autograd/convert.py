@@ -45,6 +45,21 @@ def operand(x: Any) -> Any:
     return x if type(x) in (float, int, bool, complex) or (is_array(x) and is_numeric(x.dtype)) else as_array(x)
 
 
+def as_optional(x: Any) -> Any:
+    """`operand` of an input that may be None."""
+    return None if x is None else operand(x)
+
+
+def as_input(x: Any) -> Any:
+    """`as_array` of an input that may be None."""
+    return None if x is None else as_array(x)
+
+
+def as_parameter(x: Any) -> Any:
+    """A number of NumPy as one of Python; everything else as it is."""
+    return x.item() if isinstance(x, np.generic) else x
+
+
 def _not_numbers(data, dtype=None):
     return DtypeError(f"cannot make a Tensor of {type(data).__name__} (dtype {dtype or data.dtype})")
 

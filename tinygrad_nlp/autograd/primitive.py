@@ -28,12 +28,13 @@ import numpy as np
 from nlp_kernels.errors import DtypeError, TinygradError
 
 from tinygrad_nlp.autograd import anomaly, operators
-from tinygrad_nlp.autograd.arrays import is_array, namespace
-from tinygrad_nlp.autograd.bfloat16 import BFLOAT16, in_float32, is_floating, is_inexact, is_numeric
-from tinygrad_nlp.autograd.convert import as_array, operand
+from tinygrad_nlp.autograd.arrays import is_array
+from tinygrad_nlp.autograd.bfloat16 import BFLOAT16, in_float32, is_floating, is_inexact, is_numeric, narrowing
+from tinygrad_nlp.autograd.convert import as_input, as_optional, as_parameter, operand
 from tinygrad_nlp.autograd.explain import library_error, no_numbers
 from tinygrad_nlp.autograd.modes import ANOMALY, RECORD, mode
-from tinygrad_nlp.autograd.node import Node, Output, tick
+from tinygrad_nlp.autograd.node import Node, tick
+from tinygrad_nlp.autograd.outputs import cotangents_of, outputs_of
 from tinygrad_nlp.autograd.tensor import Tensor, wrap
 
 _CALL = """\
@@ -62,24 +63,6 @@ _UNWRAP = """\
         else:
             node_{x}, {x} = None, {x} if type({x}) is ndarray else {plain}({x})
 """
-_NARROW = """
-        if {tests}:
-            return in_float32(primitive.call, primitive.tensors([{nodes}], [{inputs}]), {{{hyper}}})"""
-
-
-def outputs_of(node: Node, arrays: tuple) -> tuple[Tensor, ...]:
-    """The outputs of a node that has several; its `shape` is the list of their (shape, dtype)."""
-    return tuple(wrap(a, Output(node, i, a.shape)) for i, a in enumerate(arrays))
-
-
-def cotangents_of(node: Node, parts: dict, create_graph: bool) -> tuple:
-    """The cotangents of all outputs of a node, zeros where an output was not used."""
-    given = next(iter(parts.values()))
-    xp = namespace(given.data if type(given) is Tensor else given)
-    missing = {i: xp.zeros(s, dtype=dtype) for i, (s, dtype) in enumerate(node.shape) if i not in parts}
-    if create_graph:
-        missing = {i: wrap(z) for i, z in missing.items()}
-    return tuple((parts | missing)[i] for i in range(len(node.shape)))
 
 
 class Primitive:
@@ -181,10 +164,10 @@ class Primitive:
             "tick": tick,
             "new_object": object.__new__,
             "ndarray": np.ndarray,
-            "as_input": _input,
+            "as_input": as_input,
             "as_weak": operand,
-            "as_optional": _optional,
-            "as_parameter": _parameter,
+            "as_optional": as_optional,
+            "as_parameter": as_parameter,
         }
         taken = {"y", "type", "node", "result", "again", "error", *scope} & {*self.inputs, *self.hyper}
         if taken:
@@ -216,20 +199,11 @@ class Primitive:
         return "as_input" if name in self.names else "as_parameter"
 
     def _narrow(self, nodes: list[str]) -> str:
-        """The lines that send operands of bfloat16 through float32, unless they are only moved."""
-        surely = {n for n in self.names if self._plain(n) == "as_input"} - {*self.optional}  # an array by now
-        tests = [
-            f"{n}.dtype is bfloat16" if n in surely else f"getattr({n}, 'dtype', None) is bfloat16"
-            for n in ([] if self.takes_bfloat16 else self.inputs)
-        ]
-        if not tests:
+        """The lines that send operands of bfloat16 through float32, unless it takes them."""
+        if self.takes_bfloat16 or not self.inputs:
             return ""
-        return _NARROW.format(
-            tests=" or ".join(tests),
-            nodes=", ".join(nodes),
-            inputs=", ".join(self.inputs),
-            hyper=", ".join(f"{h!r}: {h}" for h in self.hyper),
-        )
+        surely = {n for n in self.names if self._plain(n) == "as_input"} - {*self.optional}  # an array by now
+        return narrowing(self.inputs, surely, nodes, self.hyper)
 
     def _signature(self) -> str:
         """The forward function's own signature; defaults are fetched by name."""
@@ -323,15 +297,3 @@ def primitive(
     if forward is None:
         return lambda f: Primitive(f, broadcasts=broadcasts, several=several, takes_bfloat16=takes_bfloat16).call
     return Primitive(forward).call
-
-
-def _optional(x: Any) -> Any:
-    return None if x is None else operand(x)
-
-
-def _input(x: Any) -> Any:
-    return None if x is None else as_array(x)
-
-
-def _parameter(x: Any) -> Any:
-    return x.item() if isinstance(x, np.generic) else x

@@ -15,7 +15,7 @@ from tinygrad_nlp.autograd import Tensor
 from tinygrad_nlp.autograd.devices import refuse_mixed
 from tinygrad_nlp.autograd.modes import enable_grad
 from tinygrad_nlp.autograd.node import Node
-from tinygrad_nlp.autograd.primitive import cotangents_of
+from tinygrad_nlp.autograd.outputs import cotangents_of
 from tinygrad_nlp.autograd.sweep import lent, sweep
 from tinygrad_nlp.autograd.tensor import wrap
 from tinygrad_nlp.ops.recording import record
